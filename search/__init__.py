@@ -1,0 +1,28 @@
+"""Launches, schedules, stores and answers: the search over the trials of `trainables`.
+
+The Python interface is `Study` (run a study) and `results` (read what was found).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search import results
+    from search.spec import StudySpec
+    from search.study import Study
+
+__all__ = ["Study", "StudySpec", "results"]
+
+
+def __getattr__(name: str) -> Any:
+    # ray and torch are imported only by those who run a study, not by those who read results.
+    import importlib
+
+    if name == "Study":
+        return importlib.import_module("search.study").Study
+    if name == "StudySpec":
+        return importlib.import_module("search.spec").StudySpec
+    if name == "results":
+        return importlib.import_module("search.results")
+    raise AttributeError(f"module 'search' has no attribute {name!r}")

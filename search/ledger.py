@@ -1,0 +1,398 @@
+"""The truth about a study's trials: ask, settle, resume. Knows no engine.
+
+A trial is settled when its row is in Parquet. Optuna's journal follows, and holds each row too, so
+that either can be rebuilt from the other. One process at a time holds a study.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from search import results, samplers
+from search.space import SearchSpace
+from search.spec import StudySpec, differences, scenario_of
+from trainables import methods
+from trainables.errors import ForgetuneError, InvalidRequest
+from trainables.files import write_whole
+from trainables.outcome import Outcome, State
+
+WORST = {"forget_accuracy": 100.0, "retain_accuracy": 0.0, "gap": 100.0}
+"""What a diverged trial is told to the sampler as, so that it learns to stay away."""
+
+COMPACT_EVERY = 500
+"""Loose parts after which they are joined while a study still runs."""
+
+ROW = "row"
+"""User attribute of an Optuna trial that holds its Parquet row as JSON."""
+
+
+class StudyHeld(ForgetuneError):
+    """Another process is running this study."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A trial to be run: its number, which attempt this is (from 1), what to run it with."""
+
+    number: int
+    attempt: int
+    hyperparameters: dict[str, Any]
+    seed: int
+
+
+class Ledger:
+    """An open study. Use as a context manager; it is held until closed.
+
+    `spec` must be resolved. Raises StudyHeld if another process holds the study, InvalidRequest
+    if the study on disk is another one (with the differences) or the folder cannot be used.
+    `notes` says what was found damaged and what was done about it.
+    """
+
+    def __init__(self, spec: StudySpec, root: Path, dataset_fingerprint: str) -> None:
+        assert spec.name is not None
+        self.spec = spec
+        self.name = spec.name
+        self.folder = results.study_folder(root, spec.name)
+        self.notes: list[str] = []
+        self._fingerprint = dataset_fingerprint
+        self._version = version("forgetune")
+        self._retrained_mia = 0.0
+        self._space = SearchSpace(spec.method, spec.space)
+        self._tickets: deque[Ticket] = deque()
+        self._rows: dict[int, results.Row] = {}
+        self._loose = 0
+        most = samplers.limit(spec.sampler, spec.seed, self._space.distributions)
+        self.target = spec.trials if most is None else min(spec.trials, most)
+        if self.target < spec.trials:
+            self.notes.append(f"the grid has {self.target} points, so {self.target} trials are run")
+
+    def __enter__(self) -> Ledger:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._hold()
+        except OSError as error:
+            raise results.unusable(self.folder, error) from error
+        try:
+            self._check_same_study()
+            self._study = self._open_journal()
+            self._reconcile()
+        except OSError as error:
+            self._lock.release()
+            raise results.unusable(self.folder, error) from error
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        (self.folder / "running.json").unlink(missing_ok=True)
+        self._lock.release()
+
+    @property
+    def rows(self) -> list[results.Row]:
+        """Every settled row, by number."""
+        return [self._rows[number] for number in sorted(self._rows)]
+
+    @property
+    def settled(self) -> int:
+        """Trials up to the target that have settled."""
+        return sum(number < self.target for number in self._rows)
+
+    @property
+    def finished(self) -> bool:
+        return self.settled >= self.target
+
+    def ask(self) -> Ticket | None:
+        """The next trial to run, or None while there is none to hand out."""
+        if self._tickets:
+            return self._tickets.popleft()
+        trials = self._study.get_trials(deepcopy=False)
+        waiting = [t.number for t in trials if t.state == TrialState.WAITING]
+        number = waiting[0] if waiting else len(trials)
+        if number >= self.target:
+            return None
+        self._use_sampler(number)
+        return self._ticket(self._study.ask())
+
+    def settle(self, ticket: Ticket, outcome: Outcome) -> results.Row:
+        """Record how a trial ended: Parquet first, then the journal.
+
+        A trial that has settled already is left as it is. Raises InvalidRequest if the results
+        folder cannot be written.
+        """
+        if ticket.number in self._rows:
+            return self._rows[ticket.number]
+        row = self._row(ticket, outcome)
+        results.write_row(self.folder, row)
+        self._rows[ticket.number] = row
+        self._loose += 1
+        try:
+            self._tell(row)
+        except OSError as error:
+            raise results.unusable(self.folder, error) from error
+        if self._loose >= COMPACT_EVERY:
+            self.compact()
+        return row
+
+    def lost(self, ticket: Ticket, reason: str, started: float) -> results.Row | None:
+        """A trial's worker died. Hands the trial out again, or settles it after the last retry.
+
+        Returns the row if it settled. `started` is in seconds since 1970.
+        """
+        if ticket.attempt <= self.spec.retries:
+            self._tickets.append(replace(ticket, attempt=ticket.attempt + 1))
+            return None
+        outcome = Outcome(
+            state=State.OOM if "OutOfMemory" in reason else State.CRASHED,
+            method=self.spec.method,
+            hyperparameters=ticket.hyperparameters,
+            seed=ticket.seed,
+            started=started,
+            finished=time.time(),
+            reason=f"its worker died in each of {ticket.attempt} attempts: {reason}"[:500],
+        )
+        return self.settle(ticket, outcome)
+
+    def give_back(self, ticket: Ticket) -> None:
+        """A trial that was handed out but not run (the study was stopped)."""
+        self._tickets.appendleft(ticket)
+
+    def record_references(self, references: Mapping[str, Mapping[str, float]]) -> None:
+        """Put the metrics of the base and the retrained model into study.json."""
+        self._retrained_mia = references["retrained"]["mia"]
+        described = self._described()
+        if described.get("references") != references:
+            self._write_description({**described, "references": dict(references)})
+
+    def compact(self) -> None:
+        """Join the Parquet parts into one file."""
+        results.compact(self.folder)
+        self._loose = 0
+
+    def _hold(self) -> None:
+        self._lock = FileLock(self.folder / "lock")
+        holder = self.folder / "running.json"
+        try:
+            # The kernel drops the lock with its holder, however that died.
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            who = results.load_json(holder) or {}
+            raise StudyHeld(
+                f"study {self.name} is being run by process {who.get('pid', '?')} on "
+                f"{who.get('host', '?')}; wait for it, or give this one another --name"
+            ) from None
+        running = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+        write_whole(holder, json.dumps(running).encode())
+
+    def _described(self) -> dict[str, Any]:
+        return results.load_json(self.folder / "study.json") or {}
+
+    def _check_same_study(self) -> None:
+        path = self.folder / "study.json"
+        described = self._described()
+        mine = {
+            "schema": results.SCHEMA_VERSION,
+            "spec": self.spec.model_dump(mode="json"),
+            "space": self._space.describe(),
+            "space_fingerprint": self._space.fingerprint(),
+            "dataset_fingerprint": self._fingerprint,
+            "versions": {name: version(name) for name in ("forgetune", "torch", "ray", "optuna")},
+        }
+        if described:
+            changed = differences(described.get("spec", {}), mine["spec"])
+            for key in ("dataset_fingerprint", "space_fingerprint"):
+                if not changed and described.get(key) != mine[key]:
+                    changed.append(f"{key}: {described.get(key)} -> {mine[key]}")
+            if changed:
+                raise InvalidRequest(
+                    f"study {self.name} exists and is another one ({'; '.join(changed)}); "
+                    "give this one another --name"
+                )
+        elif path.exists():
+            aside = path.with_name(f"study.json.damaged-{int(time.time())}")
+            path.rename(aside)
+            self.notes.append(f"{path}: not readable; set aside as {aside.name} and written anew")
+        self._write_description({**described, **mine})
+
+    def _write_description(self, described: Mapping[str, Any]) -> None:
+        write_whole(self.folder / "study.json", json.dumps(described, indent=1).encode())
+
+    def _open_journal(self) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        path = self.folder / "journal.log"
+        self._repair_journal(path)
+        # We hold the study, so a lock of Optuna's own that lies here belongs to nobody alive.
+        for leftover in self.folder.glob("journal.log.lock*"):
+            leftover.unlink()
+        pareto = self.spec.objective == "pareto"
+        return optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(path))),
+            study_name=self.name,
+            directions=["minimize", "maximize"] if pareto else ["minimize"],
+            load_if_exists=True,
+        )
+
+    def _repair_journal(self, path: Path) -> None:
+        """A torn last line would break Optuna at the next append; a bad one breaks it at once."""
+        if not path.exists():
+            return
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            with path.open("r+b") as file:
+                file.truncate(len(whole))
+            self.notes.append(f"{path}: the last line was torn and was dropped")
+        try:
+            for line in whole.splitlines():
+                json.loads(line)
+        except ValueError:
+            aside = path.with_name(f"journal.log.damaged-{int(time.time())}")
+            path.rename(aside)
+            self.notes.append(f"{path}: damaged; set aside as {aside.name} and rebuilt")
+
+    def _reconcile(self) -> None:
+        """Make rows and journal agree; trials that were asked but not settled are run again."""
+        table, damaged = results.read_study(self.folder)
+        for item in damaged:
+            aside = item.path.with_name(f"{item.path.name}.damaged-{int(time.time())}")
+            item.path.rename(aside)
+            self.notes.append(f"{item}; set aside as {aside.name}")
+        self._rows = {row["number"]: dict(row) for row in results.rows_of(table)}
+        self._loose = len(list((self.folder / "trials").glob("part-*.parquet")))
+
+        trials = self._study.get_trials(deepcopy=False)
+        for trial in trials:
+            row = self._rows.get(trial.number)
+            if row is not None and not trial.state.is_finished():
+                self._tell(row)
+            elif row is None and ROW in trial.user_attrs:
+                self._restore(trial.user_attrs[ROW])
+            elif row is None and trial.state.is_finished():
+                self.notes.append(f"trial {trial.number}: its row is lost and was not in the journal")
+            elif row is None and trial.state == TrialState.RUNNING:
+                self._use_sampler(trial.number)
+                interrupted = optuna.trial.Trial(self._study, trial._trial_id)
+                self._tickets.append(self._ticket(interrupted))
+        for number in range(len(trials), max(self._rows, default=-1) + 1):
+            row = self._rows.get(number)
+            # A gap is a trial that had not settled; its place is kept and drawn again.
+            self._study.add_trial(
+                self._frozen(row) if row else optuna.trial.create_trial(state=TrialState.WAITING)
+            )
+        self._tickets = deque(t for t in self._tickets if t.number < self.target)
+
+    def _restore(self, text: str) -> None:
+        row = json.loads(text)
+        for name in ("started", "finished"):
+            row[name] = results.timestamp(row[name])
+        results.write_row(self.folder, row)
+        self._rows[row["number"]] = row
+        self.notes.append(f"trial {row['number']}: its row was restored from the journal")
+        trial = self._study.get_trials(deepcopy=False)[row["number"]]
+        if not trial.state.is_finished():
+            self._tell(row)
+
+    def _use_sampler(self, number: int) -> None:
+        self._study.sampler = samplers.make(
+            self.spec.sampler, self.spec.seed, number, self._space.distributions
+        )
+
+    def _ticket(self, trial: optuna.Trial) -> Ticket:
+        return Ticket(
+            number=trial.number,
+            attempt=1,
+            hyperparameters=self._space.suggest(trial),
+            seed=samplers.derive_seed(self.spec.seed, "unlearning", trial.number),
+        )
+
+    def _row(self, ticket: Ticket, outcome: Outcome) -> results.Row:
+        scenario = scenario_of(self.spec)
+        found = asdict(outcome)
+        metrics = found.pop("metrics")
+        # Typed as the method types them, so that a column has one type whatever the trial's end.
+        del found["hyperparameters"]
+        hyperparameters = asdict(methods.make(self.spec.method, ticket.hyperparameters))  # type: ignore[call-overload]
+        constraint = None
+        if self.spec.mia_tolerance is not None and "mia" in metrics:
+            constraint = abs(metrics["mia"] - self._retrained_mia) - self.spec.mia_tolerance
+        return {
+            **found,
+            "state": str(outcome.state),
+            "started": results.timestamp(outcome.started),
+            "finished": results.timestamp(outcome.finished),
+            "study": self.name,
+            "number": ticket.number,
+            "attempt": ticket.attempt,
+            "dataset": scenario.dataset,
+            "model": scenario.model,
+            "forget": ",".join(map(str, scenario.forget)),
+            "base_seed": scenario.seed,
+            "sampler": self.spec.sampler,
+            "params_json": json.dumps(ticket.hyperparameters, sort_keys=True),
+            "version": self._version,
+            **{f"p_{name}": value for name, value in hyperparameters.items()},
+            **{f"m_{name}": value for name, value in metrics.items()},
+            "c_mia": constraint,
+        }
+
+    def _tell(self, row: results.Row) -> None:
+        """Tell Optuna, after putting the row into the journal as its second copy."""
+        number = row["number"]
+        trial = self._study.get_trials(deepcopy=False)[number]
+        storage = self._study._storage
+        plain = {**row, **{name: row[name].timestamp() for name in ("started", "finished")}}
+        storage.set_trial_user_attr(trial._trial_id, ROW, json.dumps(plain))
+        state, values, constraints = self._verdict(row)
+        for name, value in constraints.items():
+            optuna.trial.Trial(self._study, trial._trial_id).set_constraint(name, value)
+        self._study.tell(number, values, state=state)
+
+    def _frozen(self, row: results.Row) -> optuna.trial.FrozenTrial:
+        """A settled trial for a journal that lost it."""
+        params = json.loads(row["params_json"])
+        fixed = optuna.trial.FixedTrial(params)
+        self._space.suggest(fixed)
+        searched = fixed.distributions
+        plain = {**row, **{name: row[name].timestamp() for name in ("started", "finished")}}
+        state, values, constraints = self._verdict(row)
+        return optuna.trial.create_trial(
+            state=state,
+            values=values,
+            params={name: params[name] for name in searched},
+            distributions=searched,
+            user_attrs={ROW: json.dumps(plain)},
+            constraints=constraints,
+        )
+
+    def _verdict(
+        self, row: results.Row
+    ) -> tuple[TrialState, list[float] | None, dict[str, float]]:
+        """What the sampler is told: state, values, constraints (0 or less is feasible)."""
+        state = State(row["state"])
+        if state not in (State.COMPLETE, State.DIVERGED):
+            return TrialState.FAIL, None, {}
+        names = ("forget_accuracy", "retain_accuracy") if self.spec.objective == "pareto" else ("gap",)
+        complete = state is State.COMPLETE
+        values = [row[f"m_{name}"] if complete else WORST[name] for name in names]
+        if self.spec.mia_tolerance is None:
+            return TrialState.COMPLETE, values, {}
+        return TrialState.COMPLETE, values, {"mia": row["c_mia"] if complete else 100.0}
+
+
+logging.getLogger("filelock").setLevel(logging.ERROR)

@@ -1,0 +1,63 @@
+"""Building what a study's trials share, as Ray tasks, in parallel where parts are independent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from search.scheduling import Allotment
+from trainables import methods
+from trainables.errors import ForgetuneError
+from trainables.scenario import Places, Scenario
+from trainables.workbench import Workbench, shared_workbench
+
+Report = Callable[[str, dict[str, Any], int, int], None]
+"""Told the name of each part as it is there, what came of it, how many are done, of how many."""
+
+
+def prepare(
+    bench: Workbench, method: str, places: Places, allotment: Allotment, report: Report
+) -> dict[str, dict[str, float]]:
+    """See that every artifact of the method is there; the metrics of the reference models.
+
+    `bench` is this process' own and only looks; the building is done by Ray tasks, each holding
+    what a trial holds. Raises the first error of a part (DataError, Diverged, GeneratorError).
+    """
+    stages = bench.prerequisites(methods.load(method).needs)
+    total = sum(len(stage) for stage in stages)
+    task = ray.remote(num_cpus=allotment.cpus, num_gpus=allotment.gpus)(_build)
+    done = 0
+    for stage in stages:
+        missing = [name for name in stage if not bench.is_prepared(name)]
+        done += len(stage) - len(missing)
+        running = {task.remote(bench.scenario, places, name, allotment.cpus): name for name in missing}
+        try:
+            while running:
+                ready, _ = ray.wait(list(running), num_returns=1)
+                found = _result(ready[0])
+                done += 1
+                report(running.pop(ready[0]), found, done, total)
+        finally:
+            for left in running:
+                ray.cancel(left, force=True)
+    return bench.references
+
+
+def _build(scenario: Scenario, places: Places, name: str, threads: int) -> dict[str, Any]:
+    import torch
+
+    torch.set_num_threads(threads)
+    return shared_workbench(scenario, places).prepare(name)
+
+
+def _result(reference: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = ray.get(reference)
+        return found
+    except ray.exceptions.RayTaskError as error:
+        # Ray's error carries a traceback; ours says what is wrong in one line.
+        if isinstance(error.cause, ForgetuneError):
+            raise error.cause from None
+        raise

@@ -1,0 +1,224 @@
+"""The Parquet store: one row per trial that settled.
+
+`RESULTS/study=NAME/` holds `study.json` (what the study is), `journal.log` (Optuna's, which can be
+rebuilt from the rows) and `trials/*.parquet`. A part appears whole or not at all. Any reader of
+Parquet reads the folder; this one also names what it cannot read instead of failing.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainables.errors import InvalidRequest, unknown
+from trainables.files import write_whole
+from trainables.outcome import METRICS
+
+SCHEMA_VERSION = 1
+
+_CORE: tuple[tuple[str, pa.DataType], ...] = (
+    ("study", pa.string()),
+    ("number", pa.int64()),
+    ("attempt", pa.int64()),
+    ("state", pa.string()),
+    ("reason", pa.string()),
+    ("method", pa.string()),
+    ("dataset", pa.string()),
+    ("model", pa.string()),
+    ("forget", pa.string()),
+    ("base_seed", pa.int64()),
+    ("seed", pa.int64()),
+    ("sampler", pa.string()),
+    ("started", pa.timestamp("us", tz="UTC")),
+    ("finished", pa.timestamp("us", tz="UTC")),
+    ("unlearn_seconds", pa.float64()),
+    ("evaluate_seconds", pa.float64()),
+    ("prepare_seconds", pa.float64()),
+    ("device", pa.string()),
+    ("peak_memory_mb", pa.float64()),
+    ("host", pa.string()),
+    ("params_json", pa.string()),
+    ("version", pa.string()),
+)
+
+CORE = pa.schema(_CORE)
+METRIC_FIELDS = pa.schema([(f"m_{name}", pa.float64()) for name in METRICS])
+CONSTRAINT_FIELDS = pa.schema([("c_mia", pa.float64())])
+
+Row = dict[str, Any]
+"""One trial, keyed by column. Nulls mean "not measured"."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that could not be read, and why."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def study_folder(results: Path, name: str) -> Path:
+    """Where the study of this name lies."""
+    return results / f"study={name}"
+
+
+def study_names(results: Path) -> list[str]:
+    """The studies in a results folder, sorted."""
+    return sorted(path.name.removeprefix("study=") for path in results.glob("study=*"))
+
+
+def schema_of(row: Mapping[str, Any]) -> pa.Schema:
+    """The explicit schema of a row: the core, its `p_` columns by type, metrics, constraints."""
+    types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+    hyperparameters = [
+        pa.field(name, types[type(value)])
+        for name, value in sorted(row.items())
+        if name.startswith("p_") and value is not None
+    ]
+    fields = [*CORE, *hyperparameters, *METRIC_FIELDS, *CONSTRAINT_FIELDS]
+    return pa.schema(fields, metadata={"forgetune_schema": str(SCHEMA_VERSION)})
+
+
+def part_name(row: Mapping[str, Any]) -> str:
+    return f"part-{row['number']:06d}-{row['attempt']}.parquet"
+
+
+def write_row(folder: Path, row: Row) -> None:
+    """Write a row of the study in `folder` as a part of its own.
+
+    Raises InvalidRequest if the folder cannot be written.
+    """
+    table = pa.Table.from_pylist([row], schema=schema_of(row))
+    _write(folder / "trials" / part_name(row), table)
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, sink.getvalue().to_pybytes())
+    except OSError as error:
+        raise unusable(path.parent, error) from error
+
+
+def unusable(folder: Path, error: OSError) -> InvalidRequest:
+    """A results folder that cannot be written."""
+    return InvalidRequest(
+        f"the results folder {folder} cannot be written ({error.strerror or error}); what had "
+        "settled is kept: make room or choose another with --results, and run the same command"
+    )
+
+
+def read_study(folder: Path) -> tuple[pa.Table, list[Damage]]:
+    """All rows of one study, ordered by number, and the files that could not be read.
+
+    A trial that stands in two files (a compaction was interrupted) counts once.
+    """
+    tables, damaged = [], []
+    for path in sorted((folder / "trials").glob("*.parquet")):
+        if path.name.startswith((".", "_")):
+            continue
+        try:
+            table = pq.read_table(path, partitioning=None)
+            table.select(CORE.names)
+        except (pa.ArrowException, KeyError, OSError) as error:
+            reason = " ".join(str(error).split())[:120]
+            damaged.append(Damage(path, f"not a readable part ({reason})"))
+        else:
+            tables.append(table)
+    return _distinct(_combine(tables)), damaged
+
+
+def scan(results: Path | str, study: str | None = None) -> pa.Table:
+    """All rows in a results folder (or of one study) as one Arrow table.
+
+    `scan("results").to_pandas()` gives a data frame. Damaged files are left out; `damage` names
+    them. Raises InvalidRequest if there is no such folder or study.
+    """
+    root = Path(results)
+    names = [study] if study is not None else study_names(root)
+    return _combine([read_study(existing(root, name))[0] for name in names])
+
+
+def damage(results: Path | str, study: str | None = None) -> list[Damage]:
+    """The files of a results folder that cannot be read."""
+    root = Path(results)
+    names = [study] if study is not None else study_names(root)
+    return [found for name in names for found in read_study(existing(root, name))[1]]
+
+
+def existing(results: Path, name: str) -> Path:
+    """The folder of a study that is there. Raises InvalidRequest, naming those that are."""
+    folder = study_folder(results, name)
+    if not folder.is_dir():
+        known = study_names(results)
+        if not known:
+            raise InvalidRequest(f"there are no studies in {results}; `forgetune run` makes one")
+        raise InvalidRequest(unknown(f"study in {results}", name, known))
+    return folder
+
+
+def compact(folder: Path) -> None:
+    """Join the parts of a study into one file. Raises InvalidRequest if it cannot be written.
+
+    The joined file is there before the parts go, so an interruption leaves every row at least
+    once. Damaged parts stay where they are.
+    """
+    parts = sorted((folder / "trials").glob("*.parquet"))
+    if len(parts) < 2:
+        return
+    table, damaged = read_study(folder)
+    bad = {item.path for item in damaged}
+    joined = folder / "trials" / f"compact-{uuid.uuid4().hex[:12]}.parquet"
+    _write(joined, table)
+    try:
+        for path in parts:
+            if path not in bad:
+                path.unlink()
+    except OSError as error:
+        raise unusable(folder, error) from error
+
+
+def load_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object from a file; None if the file is missing or holds none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def timestamp(seconds: float) -> datetime:
+    """A UTC time from seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _combine(tables: Sequence[pa.Table]) -> pa.Table:
+    if not tables:
+        return pa.schema([*CORE, *METRIC_FIELDS, *CONSTRAINT_FIELDS]).empty_table()
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _distinct(table: pa.Table) -> pa.Table:
+    """One row per trial number: the last attempt; ordered by number."""
+    ordered = table.sort_by([("number", "ascending"), ("attempt", "ascending")])
+    numbers = ordered["number"].to_pylist()
+    keep = [i for i, n in enumerate(numbers) if i + 1 == len(numbers) or numbers[i + 1] != n]
+    return ordered if len(keep) == len(numbers) else ordered.take(keep)
+
+
+def rows_of(table: pa.Table) -> Iterable[Row]:
+    """The rows of a table as dictionaries, hyperparameters typed as they were."""
+    return table.to_pylist()  # type: ignore[no-any-return]

@@ -1,0 +1,174 @@
+"""Samplers by name.
+
+A sampler is made anew for each trial, seeded by the study's seed and the trial's number, so that a
+study that was interrupted draws on as it would have. With `random`, `sobol` and `grid` a trial's
+draw follows from its number alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler
+
+from trainables.errors import InvalidRequest, unknown
+
+GRID_POINTS = 5
+"""Grid points of a numeric parameter; give a list (`--set name=a,b,c`) for others."""
+
+Distributions = Mapping[str, BaseDistribution]
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed (0 to 2^31 - 1) that follows from `parts`."""
+    digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+class DesignSampler(BaseSampler):
+    """Points of a design that is fixed beforehand: trial n gets point n.
+
+    Optuna's QMCSampler and GridSampler hand out the next point that is free, so what a trial gets
+    depends on which others were running; here it does not.
+    """
+
+    def __init__(self, point: Callable[[int], Mapping[str, Any]]) -> None:
+        self._point = point
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._point(trial.number)[param_name]
+
+
+def _sobol(seed: int, number: int, distributions: Distributions) -> BaseSampler:
+    """Scrambled Sobol points (Sobol 1967; Owen 1998)."""
+    from scipy.stats.qmc import Sobol
+
+    names = sorted(distributions)
+
+    def point(index: int) -> dict[str, Any]:
+        engine = Sobol(len(names), scramble=True, rng=derive_seed(seed, "sobol"))
+        uniform = engine.fast_forward(index).random(1)[0]
+        return {
+            name: from_unit(float(u), distributions[name])
+            for name, u in zip(names, uniform, strict=True)
+        }
+
+    return DesignSampler(point)
+
+
+def _grid(seed: int, number: int, distributions: Distributions) -> BaseSampler:
+    points = grid(seed, distributions)
+    return DesignSampler(lambda index: points[index % len(points)])
+
+
+def grid(seed: int, distributions: Distributions) -> list[dict[str, Any]]:
+    """All points of the grid, in an order shuffled by `seed`."""
+    import random
+
+    axes = {name: _axis(distribution) for name, distribution in sorted(distributions.items())}
+    size = math.prod(len(axis) for axis in axes.values())
+    if size > 100_000:
+        raise InvalidRequest(
+            f"the grid has {size:,} points; fix some parameters or give short lists with --set"
+        )
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    random.Random(derive_seed(seed, "grid")).shuffle(points)
+    return points
+
+
+def _axis(distribution: BaseDistribution) -> Sequence[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    steps = [from_unit(i / (GRID_POINTS - 1), distribution) for i in range(GRID_POINTS)]
+    return list(dict.fromkeys(steps))
+
+
+def from_unit(u: float, distribution: BaseDistribution) -> Any:
+    """The value at share `u` (0 to 1) of a distribution, on its own scale."""
+    if isinstance(distribution, CategoricalDistribution):
+        choices = distribution.choices
+        return choices[min(int(u * len(choices)), len(choices) - 1)]
+    if not isinstance(distribution, FloatDistribution | IntDistribution):
+        raise TypeError(f"no design over {distribution}")
+    low, high = distribution.low, distribution.high
+    if distribution.log:
+        value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
+    else:
+        value = low + u * (high - low)
+    if distribution.step is not None:
+        value = low + round((value - low) / distribution.step) * distribution.step
+    value = min(max(value, low), high)
+    return int(value) if isinstance(distribution, IntDistribution) else value
+
+
+def _tpe(seed: int, number: int, distributions: Distributions) -> BaseSampler:
+    return optuna.samplers.TPESampler(seed=derive_seed(seed, number), n_startup_trials=15)
+
+
+def _random(seed: int, number: int, distributions: Distributions) -> BaseSampler:
+    return optuna.samplers.RandomSampler(seed=derive_seed(seed, number))
+
+
+def _nsga2(seed: int, number: int, distributions: Distributions) -> BaseSampler:
+    return optuna.samplers.NSGAIISampler(seed=derive_seed(seed, number), population_size=20)
+
+
+def _gp(seed: int, number: int, distributions: Distributions) -> BaseSampler:
+    return optuna.samplers.GPSampler(seed=derive_seed(seed, number), n_startup_trials=15)
+
+
+SAMPLERS: dict[str, Callable[[int, int, Distributions], BaseSampler]] = {
+    "tpe": _tpe,
+    "gp": _gp,
+    "nsga2": _nsga2,
+    "random": _random,
+    "sobol": _sobol,
+    "grid": _grid,
+}
+
+
+def check_known(name: str) -> None:
+    """Raises InvalidRequest if there is no sampler of this name."""
+    if name not in SAMPLERS:
+        raise InvalidRequest(unknown("sampler", name, SAMPLERS))
+
+
+def make(name: str, seed: int, number: int, distributions: Distributions) -> BaseSampler:
+    """The sampler that draws trial `number` of a study with this seed."""
+    check_known(name)
+    return SAMPLERS[name](seed, number, distributions)
+
+
+def limit(name: str, seed: int, distributions: Distributions) -> int | None:
+    """How many different trials the sampler has to offer, if that is limited."""
+    return len(grid(seed, distributions)) if name == "grid" else None

@@ -1,0 +1,267 @@
+"""Ray Tune wiring: our searcher, the callback that settles trials, resources.
+
+Everything that works around Ray 2.60 is in this file, with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from search.ledger import Ledger, Ticket
+from search.results import Row
+from search.spec import StudySpec
+from trainables.errors import InvalidRequest
+from trainables.outcome import METRICS, Outcome, State
+
+# Read by Ray when it is imported: no result files of Tune's own, no snapshots of its state (the
+# ledger is the truth), trials keep their working directory, and pending trials are bounded by our
+# searcher alone.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+TICKET = "_ticket"
+SLOT = "_slot"
+
+TRIALS_PER_SLOT = 2
+"""One runs and one waits, so that a worker goes from one trial to the next without a pause."""
+
+
+class Observer(Protocol):
+    """Who wants to know how a study goes."""
+
+    def started(self, ticket: Ticket) -> None: ...
+
+    def settled(self, row: Row) -> None: ...
+
+    def retried(self, ticket: Ticket, reason: str) -> None: ...
+
+    def tick(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """What one trial holds, and how many run at once."""
+
+    cpus: int
+    gpus: float
+    workers: int
+
+
+def start_ray() -> None:
+    """Start Ray on this machine unless this process is connected already."""
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+
+
+def allot(spec: StudySpec) -> Allotment:
+    """What a trial gets, from the specification and the machines that Ray has.
+
+    Raises InvalidRequest for what no machine can give.
+    """
+    totals = ray.cluster_resources()
+    most = {
+        kind: max((node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"]))
+        for kind in ("CPU", "GPU")
+    }
+    wanted = spec.resources
+    gpus = wanted.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if totals.get("GPU", 0) >= 1 else 0.0
+    for kind, amount, key in (
+        ("CPU", wanted.cpus_per_trial, "cpus-per-trial"),
+        ("GPU", gpus, "gpus-per-trial"),
+    ):
+        if amount > most[kind]:
+            raise InvalidRequest(
+                f"--{key} is {amount:g}, but the largest machine has {most[kind]:g} {kind}s"
+            )
+    fit = int(totals["CPU"] // wanted.cpus_per_trial)
+    if gpus:
+        fit = min(fit, int(totals["GPU"] / gpus))
+    return Allotment(wanted.cpus_per_trial, gpus, max(1, min(fit, spec.concurrency or fit)))
+
+
+def run_trials(
+    ledger: Ledger, trainable: type[tune.Trainable], allotment: Allotment, observer: Observer
+) -> None:
+    """Run trials through Ray Tune until the ledger's target has settled, or Ctrl-C.
+
+    Raises InvalidRequest if the results folder can no longer be written.
+    """
+    searcher = LedgerSearcher(ledger, allotment.workers)
+    callback = SettlingCallback(searcher, ledger, observer)
+    scratch = tempfile.mkdtemp(prefix="forgetune-tune-")
+    try:
+        tune.Tuner(
+            tune.with_resources(trainable, _slot_resources(allotment)),
+            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[callback],
+                stop=callback,
+                # Class trainables are checkpointed at their end unless told otherwise.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    except tune.TuneError:
+        if callback.failure is None:
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if callback.failure is not None:
+        raise callback.failure
+
+
+def _slot_resources(allotment: Allotment) -> Callable[[dict[str, Any]], tune.PlacementGroupFactory]:
+    """Resources that differ from slot to slot by a byte of (logical) memory.
+
+    Tune hands an idle worker to any waiting trial that wants the same resources, even one whose
+    own worker is just starting, which it then throws away: trials shorter than the start of a
+    worker (seconds) would all run on the first worker, one after the other, and a worker that died
+    would never be replaced. With resources of its own each slot keeps its worker.
+    """
+
+    def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        bundle = {"CPU": float(allotment.cpus), "memory": 1.0 + config[SLOT]}
+        if allotment.gpus:
+            bundle["GPU"] = allotment.gpus
+        return tune.PlacementGroupFactory([bundle])
+
+    return resources
+
+
+class LedgerSearcher(Searcher):
+    """Hands the ledger's tickets to Tune; what came of them the callback tells the ledger."""
+
+    def __init__(self, ledger: Ledger, slots: int) -> None:
+        super().__init__(metric="_", mode="min")
+        self._ledger = ledger
+        self._slots = slots
+        self.tickets: dict[str, tuple[Ticket, int]] = {}
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._ledger.finished:
+            return Searcher.FINISHED
+        load = Counter(slot for _, slot in self.tickets.values())
+        slot = min(range(self._slots), key=lambda index: load[index])
+        if load[slot] >= TRIALS_PER_SLOT:
+            return None
+        ticket = self._ledger.ask()
+        if ticket is None:
+            return None
+        self.tickets[trial_id] = (ticket, slot)
+        return {**ticket.hyperparameters, "seed": ticket.seed, SLOT: slot, TICKET: ticket.number}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The callback does this, which also learns why a trial failed."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the ledger is on disk."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Studies are continued from the ledger, never from Tune's own state."""
+
+
+class SettlingCallback(tune.Callback, tune.Stopper):
+    """Settles each trial in the ledger as it ends, and stops the run if that fails."""
+
+    def __init__(self, searcher: LedgerSearcher, ledger: Ledger, observer: Observer) -> None:
+        self._searcher = searcher
+        self._ledger = ledger
+        self._observer = observer
+        self._started: dict[str, float] = {}
+        self.failure: Exception | None = None
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._started[trial.trial_id] = time.time()
+        self._observer.started(self._searcher.tickets[trial.trial_id][0])
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Any], trial: Any, **info: Any
+    ) -> None:
+        ticket = self._forget(trial)
+        if ticket is None or "state" not in trial.last_result:
+            return  # stopped before it had a result: it stays asked, and is run again
+        self._guard(lambda: self._ledger.settle(ticket, _outcome(trial.last_result)))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        started = self._started.get(trial.trial_id, time.time())
+        ticket = self._forget(trial)
+        if ticket is None:
+            return
+        reason = _reason(trial)
+        row = self._guard(lambda: self._ledger.lost(ticket, reason, started))
+        if row is None and self.failure is None:
+            self._observer.retried(ticket, reason)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._observer.tick()
+
+    def stop_all(self) -> bool:
+        return self.failure is not None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def _forget(self, trial: Any) -> Ticket | None:
+        self._started.pop(trial.trial_id, None)
+        ticket, _ = self._searcher.tickets.pop(trial.trial_id, (None, 0))
+        return ticket
+
+    def _guard(self, settle: Callable[[], Row | None]) -> Row | None:
+        """An exception here would take Tune down with running trials; stop in order instead."""
+        try:
+            row = settle()
+        except Exception as error:
+            self.failure = error
+            return None
+        if row is not None:
+            self._observer.settled(row)
+        return row
+
+
+_OUTCOME_FIELDS = {field.name for field in fields(Outcome)} - {"metrics", "state"}
+
+
+def _outcome(result: dict[str, Any]) -> Outcome:
+    """The outcome that a trainable of ours put into its result."""
+    return Outcome(
+        state=State(result["state"]),
+        metrics={name: result[name] for name in METRICS if name in result},
+        **{name: result[name] for name in _OUTCOME_FIELDS},
+    )
+
+
+def _reason(trial: Any) -> str:
+    """One line on why a trial's worker died."""
+    error = trial.get_pickled_error()
+    if error is None:
+        return "unknown"
+    text = " ".join(str(getattr(error, "cause", None) or error).split())
+    return f"{type(error).__name__}: {text}"[:300]

@@ -1,0 +1,101 @@
+"""What is known of a study from its folder alone, whether it runs or not."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import FileLock, Timeout
+
+from search import results
+from search.analysis.best import by_gap
+from trainables.outcome import State
+
+
+@dataclass(frozen=True)
+class Status:
+    """`seconds_left` is None when nobody runs the study or nothing has settled since it began."""
+
+    name: str
+    target: int | None
+    settled: int
+    states: dict[str, int]
+    running: int
+    holder: str | None
+    seconds_left: float | None
+    best: results.Row | None
+    damaged: list[results.Damage]
+
+
+def status(root: Path, name: str) -> Status:
+    """The state of one study. Raises InvalidRequest if there is none of this name."""
+    folder = results.existing(root, name)
+    table, damaged = results.read_study(folder)
+    described = results.load_json(folder / "study.json") or {}
+    target = described.get("spec", {}).get("trials")
+    holder = _holder(folder)
+    best = by_gap(table).slice(0, 1).to_pylist()
+    return Status(
+        name=name,
+        target=target,
+        settled=table.num_rows,
+        states=dict(Counter(table["state"].to_pylist())),
+        running=_running(folder) if holder else 0,
+        holder=f"process {holder.get('pid')} on {holder.get('host')}" if holder else None,
+        seconds_left=_seconds_left(table, target, holder) if holder else None,
+        best=best[0] if best else None,
+        damaged=damaged,
+    )
+
+
+def _holder(folder: Path) -> dict[str, Any] | None:
+    """Who runs the study, if anyone does: the kernel's lock says, not a file left behind."""
+    lock = folder / "lock"
+    if not lock.exists():
+        return None
+    try:
+        with FileLock(lock, timeout=0):
+            return None
+    except Timeout:
+        return results.load_json(folder / "running.json") or {}
+    except OSError:
+        return None
+
+
+def _running(folder: Path) -> int:
+    """Trials that were asked and have not settled, from Optuna's journal."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+        study = optuna.load_study(study_name=None, storage=storage)
+    except (ValueError, KeyError, OSError):
+        return 0
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    return states.count(optuna.trial.TrialState.RUNNING)
+
+
+def _seconds_left(table: pa.Table, target: int | None, holder: dict[str, Any]) -> float | None:
+    since = holder.get("since")
+    if target is None or since is None:
+        return None
+    begun = pa.scalar(results.timestamp(since), pa.timestamp("us", tz="UTC"))
+    recent = table.filter(pc.greater_equal(table["started"], begun))
+    if recent.num_rows == 0:
+        return None
+    first = pc.min(recent["started"]).as_py().timestamp()
+    pace = (time.time() - first) / recent.num_rows
+    return max(0.0, pace * (target - table.num_rows))
+
+
+def failed(states: dict[str, int]) -> int:
+    """How many trials ended in another state than `complete`."""
+    return sum(count for state, count in states.items() if state != State.COMPLETE)

@@ -1,0 +1,107 @@
+"""A study from end to end: prepare, search, read the results. The Python interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from search import results
+from search.ledger import Ledger
+from search.progress import Progress
+from search.spec import StudySpec, load_spec, resolve, scenario_of
+from trainables.scenario import Places
+from trainables.sources import read
+
+
+class Study:
+    """A hyperparameter search that can be run, interrupted, continued and read.
+
+    Study.from_toml("study.toml").run()
+
+    `places` says where data and artifacts lie, `root` where results go. Raises InvalidRequest for
+    a specification that cannot be run.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec | None = None,
+        *,
+        root: Path | str = "results",
+        places: Places | None = None,
+    ) -> None:
+        self.places = places or Places()
+        self.root = Path(root)
+        self.spec = resolve(spec or StudySpec(), self.places)
+
+    @classmethod
+    def from_toml(
+        cls,
+        path: Path | str,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        root: Path | str = "results",
+        places: Places | None = None,
+    ) -> Study:
+        """A study from a TOML file; `overrides` replaces single values, nested as in the file."""
+        return cls(load_spec(Path(path), overrides or {}), root=root, places=places)
+
+    @property
+    def name(self) -> str:
+        """The study's name; its results lie in `study=NAME` of the results folder."""
+        assert self.spec.name is not None
+        return self.spec.name
+
+    @property
+    def folder(self) -> Path:
+        return results.study_folder(self.root, self.name)
+
+    def run(self, progress: Progress | None = None) -> bool:
+        """Run until the target number of trials has settled; whether it has.
+
+        What settled before, in this process or another, is not run again. False means that the
+        run was interrupted. Raises StudyHeld if another process runs the study, InvalidRequest
+        for impossible resources, a changed specification or an unusable folder, and the error of
+        a base model or generator that cannot be built.
+        """
+        with progress or Progress(Console(quiet=True)) as shown:
+            fingerprint = read(self.spec.scenario.dataset, self.places.data).fingerprint
+            with Ledger(self.spec, self.root, fingerprint) as ledger:
+                for note in ledger.notes:
+                    shown.say(note)
+                if not ledger.finished:
+                    self._search(ledger, shown)
+                ledger.compact()
+                return ledger.finished
+
+    def results(self) -> pa.Table:
+        """Every settled trial as an Arrow table; `.to_pandas()` gives a data frame."""
+        return results.scan(self.root, self.name)
+
+    def _search(self, ledger: Ledger, shown: Progress) -> None:
+        shown.doing("starting Ray")
+        from search import preparation, scheduling
+        from trainables.trainable import trainable
+        from trainables.workbench import shared_workbench
+
+        scenario = scenario_of(self.spec)
+        scheduling.start_ray()
+        allotment = scheduling.allot(self.spec)
+        shown.doing("preparing what the trials share")
+        bench = shared_workbench(scenario, self.places)
+        references = preparation.prepare(
+            bench, self.spec.method, self.places, allotment, shown.prepared
+        )
+        ledger.record_references(references)
+        shown.begin(ledger.rows, ledger.target)
+        kind = trainable(
+            self.spec.method,
+            scenario,
+            places=self.places,
+            timeout=self.spec.trial_timeout,
+            settle_failures=True,
+        )
+        scheduling.run_trials(ledger, kind, allotment, shown)

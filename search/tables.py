@@ -1,0 +1,139 @@
+"""Tables for people, and the JSON and TOML forms of a configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tomli_w
+from rich.console import Console
+from rich.table import Table
+
+from search.results import Row
+from search.status import Status, failed
+
+
+def hyperparameters(row: Row) -> dict[str, Any]:
+    """The hyperparameters of a trial, by name."""
+    return {k.removeprefix("p_"): v for k, v in row.items() if k.startswith("p_") and v is not None}
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Table:
+    """Trials side by side: validation figures, which chose them, then test figures."""
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.caption = (
+        "forget, retain and MIA in %, gap in points to the retrained model; chosen on validation "
+        "images, test images only looked at"
+    )
+    if several_studies:
+        table.add_column("study")
+    names = list(dict.fromkeys(name for row in rows for name in hyperparameters(row)))
+    for heading in ("trial", "forget", "retain", "MIA", "gap", "test forget", "test retain",
+                    "seconds"):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    for row in rows:
+        given = hyperparameters(row)
+        cells = [row["study"]] if several_studies else []
+        cells += [
+            str(row["number"]),
+            number(row["m_forget_accuracy"]),
+            number(row["m_retain_accuracy"]),
+            number(row["m_mia"]),
+            number(row["m_gap"]),
+            number(row["m_test_forget_accuracy"]),
+            number(row["m_test_retain_accuracy"]),
+            number(row["unlearn_seconds"], 2),
+        ]
+        table.add_row(*cells, *(_short(given.get(name)) for name in names))
+    return table
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def show(console: Console, table: Table) -> None:
+    """Print a table, wider than the screen rather than cut off where nobody scrolls."""
+    if not console.is_terminal:
+        console.width = max(console.width, 200)
+    console.print(table)
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """The rows as a JSON array of objects."""
+    plain = [
+        {
+            "study": row["study"],
+            "number": row["number"],
+            "method": row["method"],
+            "dataset": row["dataset"],
+            "model": row["model"],
+            "forget": row["forget"],
+            "seed": row["seed"],
+            "hyperparameters": hyperparameters(row),
+            "metrics": {
+                k.removeprefix("m_"): v
+                for k, v in row.items()
+                if k.startswith("m_") and v is not None
+            },
+            "unlearn_seconds": row["unlearn_seconds"],
+            "prepare_seconds": row["prepare_seconds"],
+        }
+        for row in rows
+    ]
+    return json.dumps(plain, indent=2)
+
+
+def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
+    """A specification with every hyperparameter fixed, for `forgetune run` and `forgetune trial`.
+
+    `spec` is the study's own, as in its study.json.
+    """
+    kept = ("method", "objective", "mia_tolerance", "scenario")
+    fixed: dict[str, Any] = {
+        "name": f"{row['study'][:94]}-best",
+        **{key: spec[key] for key in kept if spec.get(key) is not None},
+        "trials": 1,
+        "seed": 0,
+        "space": hyperparameters(row),
+    }
+    fixed["scenario"] = {k: v for k, v in spec["scenario"].items() if v is not None}
+    heading = (
+        f"# trial {row['number']} of study {row['study']}: "
+        f"forget {number(row['m_forget_accuracy'])} %, retain {number(row['m_retain_accuracy'])} %, "
+        f"gap {number(row['m_gap'])} (validation)\n"
+        f"# that very trial: forgetune trial THIS_FILE --seed {row['seed']}\n"
+    )
+    return heading + tomli_w.dumps(fixed)
+
+
+def status_table(found: Sequence[Status]) -> Table:
+    """One line per study."""
+    from search.progress import duration
+
+    table = Table()
+    for heading in ("study", "settled", "failed", "running", "best gap", "time left", "run by"):
+        table.add_column(heading, justify="left" if heading in ("study", "run by") else "right")
+    for item in found:
+        target = "?" if item.target is None else str(item.target)
+        best = "-" if item.best is None else f"{item.best['m_gap']:.1f} (trial {item.best['number']})"
+        left = "-" if item.seconds_left is None else duration(item.seconds_left)
+        table.add_row(
+            item.name,
+            f"{item.settled}/{target}",
+            str(failed(item.states)),
+            str(item.running),
+            best,
+            left,
+            item.holder or "nobody",
+        )
+    return table

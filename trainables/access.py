@@ -1,0 +1,66 @@
+"""What a method may touch (thesis, Table 1), enforced rather than promised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from trainables.data import Samples
+from trainables.errors import AccessDenied
+from trainables.generators.sampling import ClassGenerators
+
+
+class Access(StrEnum):
+    """The things that a method can need."""
+
+    FORGET = "forget data"
+    RETAIN = "retain data"
+    GANS = "per-class GANs"
+
+
+class Granted:
+    """Exactly what a method declares in `needs`; reaching for anything else raises AccessDenied.
+
+    `forget_classes` and `num_classes` say what is asked; they are no data. What is granted is
+    fetched at once, so that loading it is not timed as unlearning.
+    """
+
+    def __init__(
+        self,
+        needs: frozenset[Access],
+        fetch: Mapping[Access, Callable[[], Any]],
+        forget_classes: tuple[int, ...],
+        num_classes: int,
+    ) -> None:
+        self.forget_classes = forget_classes
+        self.num_classes = num_classes
+        self._held = {access: fetch[access]() for access in needs}
+
+    @property
+    def retain_classes(self) -> tuple[int, ...]:
+        return tuple(c for c in range(self.num_classes) if c not in self.forget_classes)
+
+    @property
+    def forget(self) -> Samples:
+        """D_f: the training samples of the forget classes."""
+        held: Samples = self._get(Access.FORGET)
+        return held
+
+    @property
+    def retain(self) -> Samples:
+        """D_r: the training samples of all other classes."""
+        held: Samples = self._get(Access.RETAIN)
+        return held
+
+    @property
+    def gans(self) -> ClassGenerators:
+        """One trained GAN per class."""
+        held: ClassGenerators = self._get(Access.GANS)
+        return held
+
+    def _get(self, access: Access) -> Any:
+        if access not in self._held:
+            declared = ", ".join(sorted(self._held)) or "nothing"
+            raise AccessDenied(f"the method reached for {access}; it declares {declared}")
+        return self._held[access]

@@ -1,0 +1,160 @@
+"""The content-addressed store of expensive things that trials share.
+
+An artifact is two files: weights as safetensors and a description as JSON, which carries the
+weights' checksum and is written last, so an artifact exists whole or not at all. Its name is a
+hash of everything that determines its content. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from trainables.errors import InvalidRequest
+from trainables.files import write_whole
+
+Built = tuple[Mapping[str, Tensor], Mapping[str, Any]]
+"""What a builder returns: tensors, and facts that JSON can hold."""
+
+
+class _Damaged(Exception):
+    """The files of an artifact do not agree with each other."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Tensors on the CPU, facts, and what building cost in seconds.
+
+    `origin` is "cached", "built" or "rebuilt"; `note` names what was set aside as damaged.
+    """
+
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+    seconds: float
+    origin: str
+    note: str | None = None
+
+
+def key_of(description: Mapping[str, Any]) -> str:
+    """Twenty hexadecimal digits that follow from `description` (JSON values) alone."""
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class Store:
+    """Artifacts in one folder, shared by any number of processes.
+
+    Raises InvalidRequest where the folder cannot be read or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def has(self, kind: str, description: Mapping[str, Any]) -> bool:
+        """Whether the artifact is there and matches its checksum."""
+        try:
+            _read(*self._paths(kind, description))
+        except (OSError, _Damaged):
+            return False
+        return True
+
+    def obtain(
+        self, kind: str, description: Mapping[str, Any], build: Callable[[], Built]
+    ) -> Artifact:
+        """The artifact, built if it is missing or damaged.
+
+        However many processes ask at once, one builds and the others wait for it. A damaged one
+        is set aside, and named in `note`.
+        """
+        try:
+            return self._obtain(kind, description, build)
+        except OSError as error:
+            raise InvalidRequest(
+                f"the artifacts folder {self.folder} cannot be used ({error.strerror or error}); "
+                "choose another with --artifacts"
+            ) from error
+
+    def _obtain(
+        self, kind: str, description: Mapping[str, Any], build: Callable[[], Built]
+    ) -> Artifact:
+        weights, facts = self._paths(kind, description)
+        try:
+            return _read(weights, facts)
+        except (FileNotFoundError, _Damaged):
+            pass
+        lock = self.folder / "locks" / f"{facts.stem}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        # The lock is the kernel's: it is gone with its holder, even one that was killed.
+        with FileLock(lock):
+            note = None
+            try:
+                return _read(weights, facts)
+            except FileNotFoundError:
+                pass
+            except _Damaged as damage:
+                note = f"{facts.name}: {damage}; set aside as {self._set_aside(weights, facts)}"
+            started = time.perf_counter()
+            tensors, found = build()
+            seconds = time.perf_counter() - started
+            _write(weights, facts, kind, description, tensors, found, seconds)
+            return Artifact(tensors, found, seconds, "rebuilt" if note else "built", note)
+
+    def _paths(self, kind: str, description: Mapping[str, Any]) -> tuple[Path, Path]:
+        name = f"{kind}-{key_of(description)}"
+        return self.folder / f"{name}.safetensors", self.folder / f"{name}.json"
+
+    def _set_aside(self, *files: Path) -> Path:
+        folder = self.folder / "damaged"
+        folder.mkdir(exist_ok=True)
+        stamp = uuid.uuid4().hex[:8]
+        for file in files:
+            if file.exists():
+                file.rename(folder / f"{stamp}-{file.name}")
+        return folder / f"{stamp}-{files[0].stem}.*"
+
+
+def _read(weights: Path, facts: Path) -> Artifact:
+    try:
+        described = json.loads(facts.read_text())
+        checksum, found, seconds = (described[k] for k in ("sha256", "facts", "build_seconds"))
+    except (ValueError, KeyError, TypeError):
+        raise _Damaged("the description is not readable") from None
+    try:
+        content = weights.read_bytes()
+    except FileNotFoundError:
+        raise _Damaged("the weights are missing") from None
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise _Damaged("the weights do not match their checksum")
+    return Artifact(load_tensors(content), found, seconds, "cached")
+
+
+def _write(
+    weights: Path,
+    facts: Path,
+    kind: str,
+    description: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    found: Mapping[str, Any],
+    seconds: float,
+) -> None:
+    content = save_tensors({name: tensor.contiguous().cpu() for name, tensor in tensors.items()})
+    described = {
+        "kind": kind,
+        "description": dict(description),
+        "facts": dict(found),
+        "build_seconds": seconds,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    write_whole(weights, content)
+    write_whole(facts, json.dumps(described, indent=1).encode())

@@ -1,0 +1,126 @@
+"""Datasets as tensors: the three splits, and batches as index draws.
+
+Images are float32 in [-1, 1], shaped (n, channels, height, width); labels are int64. A dataset
+lives on the device of the trials, so that a batch is one index draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.errors import DataError
+from trainables.sources import SPLIT_SEED, read, stratified
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images (n, c, h, w), float32 in [-1, 1], with their labels (n,), int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of(self, classes: Iterable[int]) -> Samples:
+        """Only the samples of these classes."""
+        wanted = torch.tensor(list(classes), device=self.labels.device)
+        return self.where(torch.isin(self.labels, wanted))
+
+    def without(self, classes: Iterable[int]) -> Samples:
+        """All samples but those of these classes."""
+        unwanted = torch.tensor(list(classes), device=self.labels.device)
+        return self.where(~torch.isin(self.labels, unwanted))
+
+    def where(self, index: Tensor) -> Samples:
+        """The samples at these positions, or where this mask is true."""
+        return Samples(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> Samples:
+        return Samples(self.images.to(device), self.labels.to(device))
+
+    def batches(self, size: int, rng: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """One shuffled pass. A last batch of a single sample joins the one before it, because
+        batch norm cannot be trained on one value per channel."""
+        order = torch.randperm(len(self), generator=rng, device=rng.device)
+        parts = list(order.to(self.labels.device).split(size))
+        if len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [torch.cat(parts[-2:])]
+        for part in parts:
+            yield self.images[part], self.labels[part]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three disjoint splits. The search sees `validation`; `test` never steers anything."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Samples
+    validation: Samples
+    test: Samples
+    fingerprint: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width in pixels)."""
+        channels, height, width = self.train.images.shape[1:]
+        return int(channels), int(height), int(width)
+
+    def to(self, device: torch.device) -> Dataset:
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
+        )
+
+
+@lru_cache(maxsize=1)
+def load(name: str, root: Path, validation_fraction: float) -> Dataset:
+    """Read a dataset onto the CPU and carve its validation split from training.
+
+    Raises InvalidRequest or DataError, each in one line.
+    """
+    raw = read(name, root)
+    held_out = stratified(raw.y_train, validation_fraction, SPLIT_SEED)
+    remaining = np.bincount(raw.y_train[~held_out], minlength=len(raw.classes))
+    if remaining.min() < 2:
+        index = int(remaining.argmin())
+        raise DataError(
+            f"{name}: class {index} ({raw.classes[index]!r}) has too few training images "
+            f"({int((raw.y_train == index).sum())}) to hold out {validation_fraction:.0%} of them"
+        )
+    signed = bool(raw.x_train.min() < 0 or raw.x_test.min() < 0)
+    train = _samples(raw.x_train, raw.y_train, signed)
+    validation = torch.from_numpy(held_out)
+    return Dataset(
+        name=name,
+        classes=raw.classes,
+        train=train.where(~validation),
+        validation=train.where(validation),
+        test=_samples(raw.x_test, raw.y_test, signed),
+        fingerprint=raw.fingerprint,
+    )
+
+
+def _samples(images: np.ndarray, labels: np.ndarray, signed: bool) -> Samples:
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    values = torch.from_numpy(np.ascontiguousarray(images)).to(torch.float32)
+    if images.dtype == np.uint8:
+        values /= 255
+    if not signed:
+        values = values * 2 - 1
+    return Samples(values.contiguous(), torch.from_numpy(labels.astype(np.int64)))
+
+

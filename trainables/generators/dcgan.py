@@ -1,0 +1,143 @@
+"""DCGAN (Radford et al. 2016): one generator per class (thesis, Alg. 7).
+
+Sized to the image: the generator doubles a small grid until the image is covered, and cuts the
+margin; channels are the paper's from 16 pixels up and fewer below. Images are generated at their
+own size in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables.data import Samples
+from trainables.training import descend
+
+LATENT = 100
+WIDTH = 64
+"""Channels next to the image; they double with each stage away from it."""
+LEARNING_RATE = 2e-4
+BETAS = (0.5, 0.999)
+BATCH_SIZE = 128
+
+
+def _stages(image_shape: tuple[int, int, int]) -> int:
+    return max(2, round(math.log2(min(image_shape[1:]) / 4)))
+
+
+def _width(image_shape: tuple[int, int, int]) -> int:
+    return min(WIDTH, 4 * min(image_shape[1:]))
+
+
+class Generator(nn.Module):
+    """Maps noise (n, 100) to images (n, c, h, w) in [-1, 1]."""
+
+    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        channels, height, width = image_shape
+        stages = _stages(image_shape)
+        outputs = _width(image_shape) * 2 ** (stages - 1)
+        grid = (math.ceil(height / 2**stages), math.ceil(width / 2**stages))
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(LATENT, outputs, grid, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        ]
+        for _ in range(stages - 1):
+            layers += [
+                nn.ConvTranspose2d(outputs, outputs // 2, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(outputs // 2),
+                nn.ReLU(inplace=True),
+            ]
+            outputs //= 2
+        layers += [nn.ConvTranspose2d(outputs, channels, 4, 2, 1, bias=False), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        images: Tensor = self.layers(noise[:, :, None, None])
+        return images[:, :, : self.image_shape[1], : self.image_shape[2]]
+
+
+class Discriminator(nn.Module):
+    """Maps images (n, c, h, w) to a logit (n,) of being real."""
+
+    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        outputs = _width(image_shape)
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, outputs, 4, 2, 1, bias=False),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        height, width = height // 2, width // 2
+        for _ in range(_stages(image_shape) - 1):
+            layers += [
+                nn.Conv2d(outputs, outputs * 2, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(outputs * 2),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+            outputs *= 2
+            height, width = height // 2, width // 2
+        layers.append(nn.Conv2d(outputs, 1, (height, width), bias=False))
+        self.layers = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layers(images)
+        return logits.flatten()
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+def train(samples: Samples, steps: int, seed: int) -> Generator:
+    """Train a generator of these samples for `steps` steps of each network.
+
+    Adam 2e-4, betas (0.5, 0.999), batches of 128 (fewer where there are fewer samples), binary
+    cross-entropy with the generator maximising log D(G(z)). Raises Diverged.
+    """
+    device = samples.labels.device
+    image_shape = tuple(samples.images.shape[1:])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = Generator(image_shape).to(device)
+        discriminator = Discriminator(image_shape).to(device)
+    rng = torch.Generator(device).manual_seed(seed)
+    options = {"lr": LEARNING_RATE, "betas": BETAS}
+    generator_optimizer = torch.optim.Adam(generator.parameters(), **options)
+    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), **options)
+
+    def adversarial(logits: Tensor, real: bool) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(
+            logits, torch.full_like(logits, float(real))
+        )
+
+    batch = min(BATCH_SIZE, len(samples))
+    for _ in range(steps):
+        index = torch.randint(len(samples), (batch,), generator=rng, device=device)
+        noise = torch.randn(batch, LATENT, generator=rng, device=device)
+        fake = generator(noise)
+        loss = adversarial(discriminator(samples.images[index]), real=True)
+        loss = loss + adversarial(discriminator(fake.detach()), real=False)
+        descend(loss, discriminator_optimizer)
+        # The generator's step needs no gradients of the discriminator's weights.
+        discriminator.requires_grad_(False)
+        descend(adversarial(discriminator(fake), real=True), generator_optimizer)
+        discriminator.requires_grad_(True)
+    return generator.eval()
+
+
+@torch.inference_mode()
+def draw(generator: Generator, count: int, rng: torch.Generator) -> Tensor:
+    """`count` images (count, c, h, w) in [-1, 1]."""
+    return generator(torch.randn(count, LATENT, generator=rng, device=rng.device))

@@ -1,0 +1,105 @@
+"""The unlearning methods, by name. This table is the one place that lists them.
+
+Third parties add theirs through the entry point group `forgetune.methods`, whose entries name a
+class in the same shape as those here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+from trainables.errors import InvalidRequest, unknown
+
+if TYPE_CHECKING:
+    from typing import ClassVar, Protocol
+
+    import torch
+    from torch import nn
+
+    from trainables.access import Access, Granted
+
+    class Method(Protocol):
+        """A frozen dataclass whose fields are the hyperparameters, defaults from the paper."""
+
+        needs: ClassVar[frozenset[Access]]
+
+        def unlearn(
+            self, model: nn.Module, access: Granted, rng: torch.Generator
+        ) -> Iterator[nn.Module]:
+            """Change `model` (a private copy), yielding it after each phase or epoch.
+
+            What is yielded last is the result. Draw all randomness from `rng`.
+            """
+            ...
+
+
+METHODS: dict[str, str] = {
+    "original": "trainables.methods.original:Original",
+    "retrain": "trainables.methods.retrain:Retrain",
+    "finetune": "trainables.methods.finetune:Finetune",
+    "mugan": "trainables.methods.mugan:MuGAN",
+}
+
+
+def available() -> dict[str, str]:
+    """Name -> "module:class" of every method, third parties' included; ours go first."""
+    theirs = {entry.name: entry.value for entry in entry_points(group="forgetune.methods")}
+    return {**theirs, **METHODS}
+
+
+def check_known(name: str) -> None:
+    """Raises InvalidRequest if there is no method of this name. Imports no method."""
+    if name not in available():
+        raise InvalidRequest(unknown("method", name, available(), "forgetune methods"))
+
+
+def load(name: str) -> type[Method]:
+    """The class of a method. Raises InvalidRequest for an unknown or broken one."""
+    check_known(name)
+    module, _, attribute = available()[name].partition(":")
+    try:
+        loaded: type[Method] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidRequest(f"method {name!r} cannot be loaded: {error}") from error
+    return loaded
+
+
+def hyperparameters(name: str) -> dict[str, Any]:
+    """Hyperparameter -> default of a method. Raises InvalidRequest for an unknown method."""
+    return {field.name: field.default for field in fields(load(name))}  # type: ignore[arg-type]
+
+
+def make(name: str, values: Mapping[str, Any]) -> Method:
+    """A method with these hyperparameters; whole numbers are taken for floats where they fit.
+
+    Raises InvalidRequest for an unknown method or hyperparameter and an impossible value.
+    """
+    kind = load(name)
+    hints = get_type_hints(kind)
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise InvalidRequest(
+                unknown(f"hyperparameter of {name}", key, known, f"forgetune spaces {name}")
+            )
+    try:
+        return kind(**{key: _typed(key, value, hints[key]) for key, value in values.items()})
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{name}: {error}") from None
+
+
+def _typed(key: str, value: Any, wanted: Any) -> Any:
+    if get_origin(wanted) is not None and get_args(wanted):
+        options = get_args(wanted)
+        if value not in options:
+            raise InvalidRequest(f"{key} is {value!r}; possible: {', '.join(map(str, options))}")
+        return value
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not wanted:
+        raise InvalidRequest(f"{key} is {value!r}; a {wanted.__name__} is needed")
+    return value

@@ -1,0 +1,62 @@
+"""All metrics of one model on one scenario."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainables.data import Dataset, Samples
+from trainables.metrics.accuracy import accuracy
+from trainables.metrics.entropy import entropy
+from trainables.metrics.membership import membership
+
+BATCH = 1_024
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits (n, classes) in evaluation mode; the model's mode is left as it was."""
+    was_training = model.training
+    model.eval()
+    logits = torch.cat([model(part) for part in images.split(BATCH)])
+    model.train(was_training)
+    return logits
+
+
+class Evaluator:
+    """Evaluates models on one dataset and one set of forget classes.
+
+    `seed` fixes the attack's draws: which members it sees and its bootstraps. The same model
+    always gets the same figures.
+    """
+
+    def __init__(self, dataset: Dataset, forget: tuple[int, ...], seed: int) -> None:
+        self._held_out = {"": dataset.validation, "test_": dataset.test}
+        self._forget = torch.tensor(forget, device=dataset.test.labels.device)
+        self._seed = seed
+        self._targets = dataset.train.of(forget)
+        retain = dataset.train.without(forget)
+        # The attack balances its classes, so more members than non-members would not be seen.
+        most = max(len(samples) for samples in self._held_out.values())
+        rng = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(retain), generator=rng)[:most]
+        self._members = retain.where(chosen.to(retain.labels.device))
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Accuracies and MIA in percent, on validation and (prefixed `test_`) on test images."""
+        members = self._entropy(model, self._members)
+        targets = self._entropy(model, self._targets)
+        metrics: dict[str, float] = {}
+        for prefix, samples in self._held_out.items():
+            logits = predict(model, samples.images)
+            forgotten = torch.isin(samples.labels, self._forget)
+            for name, mask in (("forget_accuracy", forgotten), ("retain_accuracy", ~forgotten)):
+                metrics[prefix + name] = accuracy(logits[mask], samples.labels[mask])
+            metrics[prefix + "mia"] = membership(
+                members.numpy(), entropy(logits).cpu().numpy(), targets.numpy(), self._seed
+            )
+        return metrics
+
+    @staticmethod
+    def _entropy(model: nn.Module, samples: Samples) -> Tensor:
+        return entropy(predict(model, samples.images)).cpu()

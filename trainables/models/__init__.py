@@ -1,0 +1,48 @@
+"""The classifiers, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from trainables.errors import InvalidRequest, unknown
+from trainables.models.allcnn import AllCNN
+from trainables.models.vgg16 import VGG16
+
+MODELS: dict[str, Callable[[tuple[int, int, int], int, float], nn.Module]] = {
+    "allcnn": AllCNN,
+    "vgg16": VGG16,
+}
+
+
+def check_known(name: str) -> None:
+    """Raises InvalidRequest if there is no model of this name."""
+    if name not in MODELS:
+        raise InvalidRequest(unknown("model", name, MODELS))
+
+
+def build(
+    name: str, image_shape: tuple[int, int, int], num_classes: int, width: float, seed: int
+) -> nn.Module:
+    """A freshly initialised classifier on the CPU; the same seed gives the same weights.
+
+    `image_shape` is (channels, height, width in pixels); `width` scales the channels where the
+    model allows it. Raises InvalidRequest for an unknown model or a size that it cannot take.
+    """
+    check_known(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MODELS[name](image_shape, num_classes, width)
+
+
+def reinitialise(model: nn.Module, seed: int) -> None:
+    """Give every layer of `model` fresh weights, in place, as after construction."""
+    devices = {parameter.device for parameter in model.parameters() if parameter.is_cuda}
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(seed)
+        for module in model.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()

@@ -1,0 +1,369 @@
+"""Datasets as they are read: by name, from a `.npz` file or from a folder of images. NumPy only.
+
+Nothing here imports torch, so that listing datasets and checking a request cost nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import DataError, InvalidRequest, unknown
+
+SPLIT_SEED = 42
+"""Seed of the validation split, as in the thesis' scripts."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A dataset as it was read.
+
+    Images are uint8, or floats in [0, 1] or [-1, 1], shaped (n, h, w), (n, h, w, c) or
+    (n, c, h, w); labels are integers from 0.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: tuple[str, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that follow from every image and label."""
+        digest = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
+    def resolve_classes(self, wanted: Iterable[str | int]) -> tuple[int, ...]:
+        """Class indices, sorted, from numbers or names; a name goes before a number.
+
+        Raises InvalidRequest for an unknown class, a class without test images, no class at all,
+        or all classes at once (nothing would be left to retain).
+        """
+        found = sorted({self._index(str(item).strip()) for item in wanted})
+        if not found:
+            raise InvalidRequest("no forget class given; name at least one class")
+        if len(found) >= len(self.classes):
+            raise InvalidRequest(
+                f"the forget classes are all {len(self.classes)} classes of {self.name}; "
+                "at least one class must be retained"
+            )
+        for index in found:
+            if not (self.y_test == index).any():
+                raise InvalidRequest(
+                    f"class {index} ({self.classes[index]!r}) of {self.name} has no test images, "
+                    "so forgetting it could not be measured"
+                )
+        return tuple(found)
+
+    def _index(self, text: str) -> int:
+        if text in self.classes:
+            return self.classes.index(text)
+        if text.lstrip("-").isdigit():
+            if 0 <= int(text) < len(self.classes):
+                return int(text)
+            raise InvalidRequest(
+                f"class {text} is out of range: {self.name} has classes "
+                f"0 to {len(self.classes) - 1}"
+            )
+        raise InvalidRequest(unknown(f"class of {self.name}", text, self.classes))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset known by name, and the defaults that suit it.
+
+    `validation_fraction` is a share (0 to 1) of the training images, `width` the factor of
+    AllCNN, `forget` the thesis' class to forget, if it has one, `gan_steps` how long a class' GAN trains, `samples_per_class` the most synthetic
+    samples of a class that a search should draw.
+    """
+
+    about: str
+    read: Callable[[str, Path], Raw]
+    validation_fraction: float = 0.05
+    width: float = 1.0
+    gan_steps: int = 5_000
+    samples_per_class: int = 10_000
+    forget: int | None = None
+
+
+def stratified(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Boolean mask (n,) that holds out `fraction` of every class, at least one sample of each."""
+    rng = np.random.default_rng(seed)
+    held_out = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        held_out[members[: max(1, round(fraction * len(members)))]] = True
+    return held_out
+
+
+def source(name: str) -> Source:
+    """The source of a dataset: a known name, a `.npz` file or a folder of images.
+
+    Raises InvalidRequest for an unknown name and DataError for a path that is not there.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    path = Path(name).expanduser()
+    if path.suffix == ".npz":
+        return Source("your own arrays", lambda name, _: _read_npz(name, path))
+    if path.is_dir():
+        return Source("your own images", lambda name, _: _read_folder(name, path))
+    if path.exists() or "/" in name:
+        raise DataError(f"dataset {name!r} is neither a folder of images nor a .npz file")
+    raise InvalidRequest(
+        unknown("dataset", name, SOURCES, "forgetune datasets")
+        + "; or give the path of a .npz file or of a folder with train/ and test/"
+    )
+
+
+@lru_cache(maxsize=1)
+def read(name: str, root: Path) -> Raw:
+    """Read a dataset, downloading into `root` what torchvision can fetch; read once per process.
+
+    Raises InvalidRequest for an unknown name and DataError for what cannot be read.
+    """
+    return source(name).read(name, root)
+
+
+def _read_digits(name: str, _: Path) -> Raw:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images, labels = (digits.images / 16).astype(np.float32), digits.target
+    test = stratified(labels, 0.25, SPLIT_SEED)
+    classes = tuple(str(digit) for digit in range(10))
+    return Raw(name, images[~test], labels[~test], images[test], labels[test], classes)
+
+
+def _torchvision(
+    class_name: str, files: str, splits: tuple[dict[str, Any], dict[str, Any]]
+) -> Callable[[str, Path], Raw]:
+    """A reader of a torchvision dataset that downloads what is missing."""
+
+    def fetch(name: str, root: Path) -> Raw:
+        import torchvision
+
+        kind = getattr(torchvision.datasets, class_name)
+
+        def sets(download: bool) -> list[Any]:
+            # torchvision reports on standard output, which belongs to our results.
+            with contextlib.redirect_stdout(sys.stderr):
+                return [kind(root=str(root), download=download, **split) for split in splits]
+
+        try:
+            train, test = sets(download=False)
+        except RuntimeError:
+            try:
+                root.mkdir(parents=True, exist_ok=True)
+                train, test = sets(download=True)
+            except Exception as error:  # torchvision raises many kinds for "no network"
+                raise DataError(
+                    f"{class_name} is not in {root} (looked for {files}) and could not be "
+                    f"downloaded ({_one_line(error)}); put the files there or choose another "
+                    "folder with --data"
+                ) from None
+        except Exception as error:
+            raise DataError(
+                f"{class_name} in {root} cannot be read: {_one_line(error)}"
+            ) from None
+        names = getattr(train, "classes", None) or [str(i) for i in range(10)]
+        return Raw(name, *_arrays(train), *_arrays(test), tuple(str(item) for item in names))
+
+    def _arrays(part: Any) -> tuple[np.ndarray, np.ndarray]:
+        labels = part.labels if hasattr(part, "labels") else part.targets
+        return np.asarray(part.data), np.asarray(labels)
+
+    return fetch
+
+
+_TRAIN_FLAG: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(
+        "1,797 grey 8x8 handwritten digits, inside scikit-learn",
+        _read_digits,
+        validation_fraction=0.2,
+        width=0.25,
+        gan_steps=1_000,
+        samples_per_class=1_000,
+        forget=3,
+    ),
+    "mnist": Source(
+        "70,000 grey 28x28 digits",
+        _torchvision("MNIST", "MNIST/raw/*-ubyte", _TRAIN_FLAG),
+        forget=3,
+    ),
+    "fashion-mnist": Source(
+        "70,000 grey 28x28 garments",
+        _torchvision("FashionMNIST", "FashionMNIST/raw/*-ubyte", _TRAIN_FLAG),
+        forget=3,
+    ),
+    "cifar10": Source(
+        "60,000 colour 32x32 images, 10 classes",
+        _torchvision("CIFAR10", "cifar-10-batches-py/*_batch*", _TRAIN_FLAG),
+        forget=3,
+    ),
+    "cifar100": Source(
+        "60,000 colour 32x32 images, 100 classes",
+        _torchvision("CIFAR100", "cifar-100-python/train and test", _TRAIN_FLAG),
+        forget=82,
+    ),
+    "svhn": Source(
+        "99,289 colour 32x32 house numbers",
+        _torchvision(
+            "SVHN", "train_32x32.mat and test_32x32.mat", ({"split": "train"}, {"split": "test"})
+        ),
+        forget=3,
+    ),
+}
+
+
+def _read_npz(dataset: str, path: Path) -> Raw:
+    wanted = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in wanted if name not in file.files]
+            if missing:
+                raise DataError(
+                    f"{path}: missing {', '.join(missing)}; a .npz dataset holds "
+                    f"{', '.join(wanted)} (found: {', '.join(file.files) or 'nothing'})"
+                )
+            arrays = {name: file[name] for name in wanted}
+            names = file["classes"].tolist() if "classes" in file.files else None
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as .npz ({_one_line(error)})") from None
+    for part in ("train", "test"):
+        _check_arrays(path, part, arrays[f"x_{part}"], arrays[f"y_{part}"])
+    if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
+        raise DataError(
+            f"{path}: x_train images are {arrays['x_train'].shape[1:]}, "
+            f"x_test images {arrays['x_test'].shape[1:]}; they must be alike"
+        )
+    labels = np.unique(arrays["y_train"])
+    if len(labels) < 2 or not np.array_equal(labels, np.arange(len(labels))):
+        raise DataError(
+            f"{path}: y_train holds labels {labels.min()} to {labels.max()} "
+            f"({len(labels)} different); labels must be 0, 1, ..., K-1 with every one present "
+            "and at least two classes"
+        )
+    if not np.isin(arrays["y_test"], labels).all():
+        raise DataError(f"{path}: y_test holds labels that y_train does not have")
+    if names is not None and len(names) != len(labels):
+        raise DataError(f"{path}: {len(names)} names in classes for {len(labels)} labels")
+    classes = tuple(str(name) for name in (names if names is not None else labels))
+    return Raw(dataset, **arrays, classes=classes)
+
+
+def _check_arrays(path: Path, part: str, images: np.ndarray, labels: np.ndarray) -> None:
+    if images.ndim not in (3, 4) or (
+        images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] not in (1, 3)
+    ):
+        raise DataError(
+            f"{path}: x_{part} has shape {images.shape}; possible: (n, h, w), (n, h, w, c) or "
+            "(n, c, h, w) with 1 or 3 channels"
+        )
+    if labels.ndim != 1 or len(labels) != len(images) or len(labels) == 0:
+        raise DataError(
+            f"{path}: y_{part} has shape {labels.shape} for {len(images)} images; "
+            "one label per image is needed, and at least one image"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{path}: y_{part} is {labels.dtype}; labels must be integers")
+    if images.dtype == np.uint8:
+        return
+    if not np.issubdtype(images.dtype, np.floating) or not np.isfinite(images).all():
+        raise DataError(
+            f"{path}: x_{part} is {images.dtype}; possible: uint8, or finite floats in "
+            "[0, 1] or [-1, 1]"
+        )
+    if images.min() < -1 or images.max() > 1:
+        raise DataError(
+            f"{path}: x_{part} ranges from {images.min():g} to {images.max():g}; floats must lie "
+            "in [0, 1] or [-1, 1] (or use uint8)"
+        )
+
+
+def _read_folder(dataset: str, path: Path) -> Raw:
+    from PIL import Image
+
+    def images_of(folder: Path) -> list[Path]:
+        return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+
+    train, test = path / "train", path / "test"
+    try:
+        for part in (train, test):
+            if not part.is_dir():
+                raise DataError(
+                    f"{path}: no folder {part.name}/ in it; images are expected in "
+                    "train/CLASS/*.png and test/CLASS/*.png"
+                )
+        classes = tuple(sorted(entry.name for entry in train.iterdir() if entry.is_dir()))
+        extra = {entry.name for entry in test.iterdir() if entry.is_dir()} - set(classes)
+        if len(classes) < 2 or extra:
+            raise DataError(
+                f"{path}: test/ has classes that train/ lacks: {', '.join(sorted(extra))}"
+                if extra
+                else f"{path}: train/ holds {len(classes)} class folders; at least two are needed"
+            )
+        listed = {
+            part: [
+                (file, index)
+                for index, name in enumerate(classes)
+                if (part / name).is_dir()
+                for file in images_of(part / name)
+            ]
+            for part in (train, test)
+        }
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({_one_line(error)})") from None
+    for name in classes:
+        if not images_of(train / name):
+            raise DataError(f"{path}: no images in train/{name} ({', '.join(IMAGE_SUFFIXES)})")
+    if not listed[test]:
+        raise DataError(f"{path}: no images in test/")
+
+    def read(file: Path) -> np.ndarray:
+        try:
+            with Image.open(file) as image:
+                return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+        except Exception as error:
+            raise DataError(f"{file}: not a readable image ({_one_line(error)})") from None
+
+    first = read(listed[train][0][0])
+
+    def stack(part: Path) -> tuple[np.ndarray, np.ndarray]:
+        images = []
+        for file, _ in listed[part]:
+            image = read(file)
+            if image.shape != first.shape:
+                raise DataError(
+                    f"{file}: {image.shape}, but {listed[train][0][0].name} is {first.shape}; "
+                    "all images must have one size and one colour mode"
+                )
+            images.append(image)
+        return np.stack(images), np.array([label for _, label in listed[part]], dtype=np.int64)
+
+    return Raw(dataset, *stack(train), *stack(test), classes)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,54 @@
+"""Supervised training, shared by the base model, retraining and fine-tuning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables.data import Samples
+from trainables.errors import Diverged
+
+
+def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """One optimiser step down `loss` (a scalar).
+
+    Raises Diverged for a non-finite loss. On a GPU looking at every loss would stall the stream,
+    so there the weights are checked each time a method yields instead.
+    """
+    if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+        raise Diverged(f"the loss became {loss.item()}")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def fit(
+    model: nn.Module,
+    samples: Samples,
+    *,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    rng: torch.Generator,
+) -> Iterator[float]:
+    """Train `model` in place with Adam on cross-entropy; yields each epoch's mean loss (nats)."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    for _ in range(epochs):
+        model.train()
+        total = torch.zeros((), device=samples.labels.device)
+        for images, labels in samples.batches(batch_size, rng):
+            loss = functional.cross_entropy(model(images), labels)
+            descend(loss, optimizer)
+            total += loss.detach() * len(labels)
+        yield float(total) / len(samples)
+
+
+def check_finite(model: nn.Module) -> None:
+    """Raises Diverged if any weight or running statistic of `model` is not finite."""
+    values = [t for t in model.state_dict().values() if t.is_floating_point()]
+    if not bool(torch.stack([value.isfinite().all() for value in values]).all()):
+        raise Diverged("the weights became non-finite")
