@@ -117,9 +117,7 @@ def run(
         resources=_given(**resources),
     )
     progress = Progress(Console(stderr=True))
-    study = Study(
-        specs.load_spec(spec, overrides), root=results, places=_places(data, artifacts)
-    )
+    study = Study(specs.load_spec(spec, overrides), root=results, places=_places(data, artifacts))
     progress.say(f"study {study.name} in {study.folder}")
     finished = study.run(progress)
     _show_findings(study, results)

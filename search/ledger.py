@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from filelock import FileLock, Timeout
@@ -37,6 +37,15 @@ WORST = {"forget_accuracy": 100.0, "retain_accuracy": 0.0, "gap": 100.0}
 
 COMPACT_EVERY = 500
 """Loose parts after which they are joined while a study still runs."""
+
+OBJECTIVES = {"pareto": ("forget_accuracy", "retain_accuracy"), "gap": ("gap",)}
+"""The metrics that steer a study; all on validation images."""
+
+DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
+    "forget_accuracy": "minimize",
+    "retain_accuracy": "maximize",
+    "gap": "minimize",
+}
 
 ROW = "row"
 """User attribute of an Optuna trial that holds its Parquet row as JSON."""
@@ -206,7 +215,7 @@ class Ledger:
     def _check_same_study(self) -> None:
         path = self.folder / "study.json"
         described = self._described()
-        mine = {
+        mine: dict[str, Any] = {
             "schema": results.SCHEMA_VERSION,
             "spec": self.spec.model_dump(mode="json"),
             "space": self._space.describe(),
@@ -240,11 +249,10 @@ class Ledger:
         # We hold the study, so a lock of Optuna's own that lies here belongs to nobody alive.
         for leftover in self.folder.glob("journal.log.lock*"):
             leftover.unlink()
-        pareto = self.spec.objective == "pareto"
         return optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name=self.name,
-            directions=["minimize", "maximize"] if pareto else ["minimize"],
+            directions=[DIRECTIONS[name] for name in OBJECTIVES[self.spec.objective]],
             load_if_exists=True,
         )
 
@@ -284,7 +292,7 @@ class Ledger:
             elif row is None and ROW in trial.user_attrs:
                 self._restore(trial.user_attrs[ROW])
             elif row is None and trial.state.is_finished():
-                self.notes.append(f"trial {trial.number}: its row is lost and was not in the journal")
+                self.notes.append(f"trial {trial.number}: its row is lost, in the journal too")
             elif row is None and trial.state == TrialState.RUNNING:
                 self._use_sampler(trial.number)
                 interrupted = optuna.trial.Trial(self._study, trial._trial_id)
@@ -380,14 +388,12 @@ class Ledger:
             constraints=constraints,
         )
 
-    def _verdict(
-        self, row: results.Row
-    ) -> tuple[TrialState, list[float] | None, dict[str, float]]:
+    def _verdict(self, row: results.Row) -> tuple[TrialState, list[float] | None, dict[str, float]]:
         """What the sampler is told: state, values, constraints (0 or less is feasible)."""
         state = State(row["state"])
         if state not in (State.COMPLETE, State.DIVERGED):
             return TrialState.FAIL, None, {}
-        names = ("forget_accuracy", "retain_accuracy") if self.spec.objective == "pareto" else ("gap",)
+        names = OBJECTIVES[self.spec.objective]
         complete = state is State.COMPLETE
         values = [row[f"m_{name}"] if complete else WORST[name] for name in names]
         if self.spec.mia_tolerance is None:

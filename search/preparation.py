@@ -32,7 +32,9 @@ def prepare(
     for stage in stages:
         missing = [name for name in stage if not bench.is_prepared(name)]
         done += len(stage) - len(missing)
-        running = {task.remote(bench.scenario, places, name, allotment.cpus): name for name in missing}
+        running = {
+            task.remote(bench.scenario, places, name, allotment.cpus): name for name in missing
+        }
         try:
             while running:
                 ready, _ = ray.wait(list(running), num_returns=1)

@@ -64,7 +64,9 @@ class Progress:
         """One part of the preparation is there."""
         if found["note"]:
             self.say(f"damaged: {found['note']}")
-        self.say(f"prepared {done}/{total}: {name} ({found['origin']} in {duration(found['seconds'])})")
+        self.say(
+            f"prepared {done}/{total}: {name} ({found['origin']} in {duration(found['seconds'])})"
+        )
 
     def begin(self, rows: Sequence[Row], target: int) -> None:
         """Trials start; `rows` had settled before."""

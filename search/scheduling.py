@@ -5,6 +5,7 @@ Everything that works around Ray 2.60 is in this file, with its reason.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -33,9 +34,9 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
+import ray
+from ray import tune
+from ray.tune.search import Searcher
 
 TICKET = "_ticket"
 SLOT = "_slot"
@@ -68,7 +69,7 @@ class Allotment:
 def start_ray() -> None:
     """Start Ray on this machine unless this process is connected already."""
     if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
 def allot(spec: StudySpec) -> Allotment:
@@ -78,7 +79,7 @@ def allot(spec: StudySpec) -> Allotment:
     """
     totals = ray.cluster_resources()
     most = {
-        kind: max((node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"]))
+        kind: max(node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"])
         for kind in ("CPU", "GPU")
     }
     wanted = spec.resources
@@ -152,6 +153,10 @@ def _slot_resources(allotment: Allotment) -> Callable[[dict[str, Any]], tune.Pla
 class LedgerSearcher(Searcher):
     """Hands the ledger's tickets to Tune; what came of them the callback tells the ledger."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its Tuner for `Tuner.restore`, which is never used here.
+        return {}
+
     def __init__(self, ledger: Ledger, slots: int) -> None:
         super().__init__(metric="_", mode="min")
         self._ledger = ledger
@@ -191,6 +196,9 @@ class LedgerSearcher(Searcher):
 class SettlingCallback(tune.Callback, tune.Stopper):
     """Settles each trial in the ledger as it ends, and stops the run if that fails."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
     def __init__(self, searcher: LedgerSearcher, ledger: Ledger, observer: Observer) -> None:
         self._searcher = searcher
         self._ledger = ledger
@@ -202,9 +210,7 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         self._started[trial.trial_id] = time.time()
         self._observer.started(self._searcher.tickets[trial.trial_id][0])
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Any], trial: Any, **info: Any
-    ) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         ticket = self._forget(trial)
         if ticket is None or "state" not in trial.last_result:
             return  # stopped before it had a result: it stays asked, and is run again

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -196,7 +195,9 @@ class SearchSpace:
         for name, override in self._overrides.items():
             if name not in known:
                 raise InvalidRequest(
-                    unknown(f"hyperparameter of {method}", name, known, f"forgetune spaces {method}")
+                    unknown(
+                        f"hyperparameter of {method}", name, known, f"forgetune spaces {method}"
+                    )
                 )
             if isinstance(override, Range) and name not in plain.distributions:
                 raise InvalidRequest(
@@ -255,5 +256,3 @@ def describe(distribution: BaseDistribution) -> str:
         case CategoricalDistribution():
             return "one of " + ", ".join(map(str, distribution.choices))
     return str(distribution)
-
-

@@ -28,6 +28,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 EXECUTION = ("trials", "sampler", "retries", "trial_timeout", "concurrency", "resources")
 """What may change when a study is continued; all else says what the study *is*."""
 
+Plain = StrictBool | StrictInt | float | StrictStr
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -78,10 +79,7 @@ class StudySpec(_Section):
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
     concurrency: Positive | None = None
     scenario: ScenarioSpec = ScenarioSpec()
-    space: dict[
-        str,
-        StrictBool | StrictInt | float | StrictStr | list[StrictBool | StrictInt | float | StrictStr],
-    ] = {}
+    space: dict[str, Plain | list[Plain]] = {}
     resources: Resources = Resources()
 
 

@@ -93,7 +93,7 @@ def _seconds_left(table: pa.Table, target: int | None, holder: dict[str, Any]) -
         return None
     first = pc.min(recent["started"]).as_py().timestamp()
     pace = (time.time() - first) / recent.num_rows
-    return max(0.0, pace * (target - table.num_rows))
+    return float(max(0.0, pace * (target - table.num_rows)))
 
 
 def failed(states: dict[str, int]) -> int:

@@ -109,8 +109,8 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
     fixed["scenario"] = {k: v for k, v in spec["scenario"].items() if v is not None}
     heading = (
         f"# trial {row['number']} of study {row['study']}: "
-        f"forget {number(row['m_forget_accuracy'])} %, retain {number(row['m_retain_accuracy'])} %, "
-        f"gap {number(row['m_gap'])} (validation)\n"
+        f"forget {number(row['m_forget_accuracy'])} %, "
+        f"retain {number(row['m_retain_accuracy'])} %, gap {number(row['m_gap'])} (validation)\n"
         f"# that very trial: forgetune trial THIS_FILE --seed {row['seed']}\n"
     )
     return heading + tomli_w.dumps(fixed)
@@ -125,7 +125,9 @@ def status_table(found: Sequence[Status]) -> Table:
         table.add_column(heading, justify="left" if heading in ("study", "run by") else "right")
     for item in found:
         target = "?" if item.target is None else str(item.target)
-        best = "-" if item.best is None else f"{item.best['m_gap']:.1f} (trial {item.best['number']})"
+        best = (
+            "-" if item.best is None else f"{item.best['m_gap']:.1f} (trial {item.best['number']})"
+        )
         left = "-" if item.seconds_left is None else duration(item.seconds_left)
         table.add_row(
             item.name,

@@ -1,4 +1,4 @@
-"""Search space of MuGAN; the ranges of rate and samples are those of thesis tables 7-8 and 11-12."""
+"""Search space of MuGAN; rate and samples range as in tables 7-8 and 11-12 of the thesis."""
 
 from __future__ import annotations
 

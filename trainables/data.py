@@ -122,5 +122,3 @@ def _samples(images: np.ndarray, labels: np.ndarray, signed: bool) -> Samples:
     if not signed:
         values = values * 2 - 1
     return Samples(values.contiguous(), torch.from_numpy(labels.astype(np.int64)))
-
-

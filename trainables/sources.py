@@ -88,8 +88,8 @@ class Source:
     """A dataset known by name, and the defaults that suit it.
 
     `validation_fraction` is a share (0 to 1) of the training images, `width` the factor of
-    AllCNN, `forget` the thesis' class to forget, if it has one, `gan_steps` how long a class' GAN trains, `samples_per_class` the most synthetic
-    samples of a class that a search should draw.
+    AllCNN, `gan_steps` how long a class' GAN trains, `samples_per_class` the most synthetic
+    samples of a class that a search should draw, `forget` the thesis' class to forget, if any.
     """
 
     about: str
@@ -178,9 +178,7 @@ def _torchvision(
                     "folder with --data"
                 ) from None
         except Exception as error:
-            raise DataError(
-                f"{class_name} in {root} cannot be read: {_one_line(error)}"
-            ) from None
+            raise DataError(f"{class_name} in {root} cannot be read: {_one_line(error)}") from None
         names = getattr(train, "classes", None) or [str(i) for i in range(10)]
         return Raw(name, *_arrays(train), *_arrays(test), tuple(str(item) for item in names))
 

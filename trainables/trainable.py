@@ -12,7 +12,7 @@ import torch
 from ray import tune
 
 from trainables import methods
-from trainables.errors import ForgetuneError, TrialFailed
+from trainables.errors import TrialFailed
 from trainables.outcome import State
 from trainables.scenario import Places, Scenario
 from trainables.trial import run_trial

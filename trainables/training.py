@@ -22,7 +22,7 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
     if loss.device.type == "cpu" and not math.isfinite(loss.item()):
         raise Diverged(f"the loss became {loss.item()}")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
 
 

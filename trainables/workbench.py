@@ -169,12 +169,25 @@ class Workbench:
             kind, description = "retrained", data | recipe | forget
         elif name == "reference":
             models_used = {part: key_of(self._describe(part)[1]) for part in ("base", "retrained")}
-            evaluation = {"evaluation_seed": scenario.evaluation_seed}
-            kind, description = "reference", models_used | forget | evaluation
+            kind, description = (
+                "reference",
+                {
+                    **models_used,
+                    **forget,
+                    "evaluation_seed": scenario.evaluation_seed,
+                },
+            )
         else:
             label = int(name.removeprefix("gan "))
-            judge = {"base": key_of(self._describe("base")[1])}
-            kind, description = "dcgan", data | judge | {"class": label, "steps": scenario.gan_steps}
+            kind, description = (
+                "dcgan",
+                {
+                    **data,
+                    "base": key_of(self._describe("base")[1]),
+                    "class": label,
+                    "steps": scenario.gan_steps,
+                },
+            )
         return kind, description | {"recipe": RECIPES[kind]}
 
     def _base_artifact(self) -> Artifact:

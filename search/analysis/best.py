@@ -30,7 +30,9 @@ def by_retain(table: pa.Table, forget_at_most: float) -> pa.Table:
     Ties as in `by_gap`.
     """
     allowed = table.filter(pc.less_equal(table["m_forget_accuracy"], forget_at_most))
-    return _ordered(allowed, [("m_retain_accuracy", "descending"), ("m_forget_accuracy", "ascending")])
+    return _ordered(
+        allowed, [("m_retain_accuracy", "descending"), ("m_forget_accuracy", "ascending")]
+    )
 
 
 def pareto(table: pa.Table) -> pa.Table:

@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Adam
 
 from trainables.data import Samples
 from trainables.training import descend
@@ -107,15 +108,15 @@ def train(samples: Samples, steps: int, seed: int) -> Generator:
     cross-entropy with the generator maximising log D(G(z)). Raises Diverged.
     """
     device = samples.labels.device
-    image_shape = tuple(samples.images.shape[1:])
+    channels, height, width = samples.images.shape[1:]
+    image_shape = (channels, height, width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         generator = Generator(image_shape).to(device)
         discriminator = Discriminator(image_shape).to(device)
     rng = torch.Generator(device).manual_seed(seed)
-    options = {"lr": LEARNING_RATE, "betas": BETAS}
-    generator_optimizer = torch.optim.Adam(generator.parameters(), **options)
-    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), **options)
+    generator_optimizer = Adam(generator.parameters(), LEARNING_RATE, BETAS)
+    discriminator_optimizer = Adam(discriminator.parameters(), LEARNING_RATE, BETAS)
 
     def adversarial(logits: Tensor, real: bool) -> Tensor:
         return functional.binary_cross_entropy_with_logits(
@@ -140,4 +141,5 @@ def train(samples: Samples, steps: int, seed: int) -> Generator:
 @torch.inference_mode()
 def draw(generator: Generator, count: int, rng: torch.Generator) -> Tensor:
     """`count` images (count, c, h, w) in [-1, 1]."""
-    return generator(torch.randn(count, LATENT, generator=rng, device=rng.device))
+    images: Tensor = generator(torch.randn(count, LATENT, generator=rng, device=rng.device))
+    return images

@@ -7,6 +7,6 @@ from torch.nn import functional
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats (n,) of softmax(`logits`), `logits` (n, classes); between 0 and ln classes."""
+    """Entropy in nats (n,) of softmax(`logits`), logits (n, classes); from 0 to ln classes."""
     log_probabilities = functional.log_softmax(logits.double(), dim=1)
     return -(log_probabilities.exp() * log_probabilities).sum(dim=1)
