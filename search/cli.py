@@ -453,7 +453,7 @@ def _places(data: Path | None, artifacts: Path | None) -> Any:
     from trainables.scenario import Places
 
     given = _given(data=data, artifacts=artifacts)
-    return Places(**{key: path.expanduser().resolve() for key, path in given.items()})
+    return Places(**given)
 
 
 def _check_packages() -> None:

@@ -10,8 +10,8 @@ import ray
 from search.scheduling import Allotment
 from trainables import methods
 from trainables.errors import ForgetuneError
-from trainables.scenario import Places, Scenario
-from trainables.workbench import Workbench, shared_workbench
+from trainables.scenario import Places
+from trainables.workbench import Workbench, prepare_part
 
 Report = Callable[[str, dict[str, Any], int, int], None]
 """Told the name of each part as it is there, what came of it, how many are done, of how many."""
@@ -27,7 +27,7 @@ def prepare(
     """
     stages = bench.prerequisites(methods.load(method).needs)
     total = sum(len(stage) for stage in stages)
-    task = ray.remote(num_cpus=allotment.cpus, num_gpus=allotment.gpus)(_build)
+    task = ray.remote(num_cpus=allotment.cpus, num_gpus=allotment.gpus)(prepare_part)
     done = 0
     for stage in stages:
         missing = [name for name in stage if not bench.is_prepared(name)]
@@ -45,13 +45,6 @@ def prepare(
             for left in running:
                 ray.cancel(left, force=True)
     return bench.references
-
-
-def _build(scenario: Scenario, places: Places, name: str, threads: int) -> dict[str, Any]:
-    import torch
-
-    torch.set_num_threads(threads)
-    return shared_workbench(scenario, places).prepare(name)
 
 
 def _result(reference: Any) -> dict[str, Any]:

@@ -126,6 +126,15 @@ def read_study(folder: Path) -> tuple[pa.Table, list[Damage]]:
 
     A trial that stands in two files (a compaction was interrupted) counts once.
     """
+    while True:
+        try:
+            tables, damaged = _read_parts(folder)
+        except FileNotFoundError:
+            continue  # a running study has just joined its parts: what they held is in the new one
+        return _distinct(_combine(tables)), damaged
+
+
+def _read_parts(folder: Path) -> tuple[list[pa.Table], list[Damage]]:
     tables, damaged = [], []
     for path in sorted((folder / "trials").glob("*.parquet")):
         if path.name.startswith((".", "_")):
@@ -133,12 +142,16 @@ def read_study(folder: Path) -> tuple[pa.Table, list[Damage]]:
         try:
             table = pq.read_table(path, partitioning=None)
             table.select(CORE.names)
+        except FileNotFoundError:
+            if not path.is_symlink():
+                raise
+            damaged.append(Damage(path, "a link to a file that is not there"))
         except (pa.ArrowException, KeyError, OSError) as error:
             reason = " ".join(str(error).split())[:120]
             damaged.append(Damage(path, f"not a readable part ({reason})"))
         else:
             tables.append(table)
-    return _distinct(_combine(tables)), damaged
+    return tables, damaged
 
 
 def scan(results: Path | str, study: str | None = None) -> pa.Table:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
 
 from search.ledger import Ledger, Ticket
 from search.results import Row
@@ -21,22 +25,19 @@ from search.spec import StudySpec
 from trainables.errors import InvalidRequest
 from trainables.outcome import METRICS, Outcome, State
 
-# Read by Ray when it is imported: no result files of Tune's own, no snapshots of its state (the
-# ledger is the truth), trials keep their working directory, and pending trials are bounded by our
-# searcher alone.
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
-os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")
-os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-
-import ray
-from ray import tune
-from ray.tune.search import Searcher
+TUNE_SETTINGS = {
+    # No result files of Tune's own and no snapshots of its state: the ledger is the truth.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    # How many trials wait is our searcher's business; by Tune's own rule it would be one.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",
+    # The searcher's metric is a placeholder.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # What goes on is shown by our own progress.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+}
+"""Tune is told these through the environment only."""
 
 TICKET = "_ticket"
 SLOT = "_slot"
@@ -69,6 +70,8 @@ class Allotment:
 def start_ray() -> None:
     """Start Ray on this machine unless this process is connected already."""
     if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
@@ -109,27 +112,40 @@ def run_trials(
     """
     searcher = LedgerSearcher(ledger, allotment.workers)
     callback = SettlingCallback(searcher, ledger, observer)
-    scratch = tempfile.mkdtemp(prefix="forgetune-tune-")
     try:
-        tune.Tuner(
-            tune.with_resources(trainable, _slot_resources(allotment)),
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
-            run_config=tune.RunConfig(
-                storage_path=scratch,
-                verbose=0,
-                callbacks=[callback],
-                stop=callback,
-                # Class trainables are checkpointed at their end unless told otherwise.
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        ).fit()
+        with _environment(TUNE_SETTINGS), tempfile.TemporaryDirectory() as scratch:
+            tune.Tuner(
+                tune.with_resources(trainable, _slot_resources(allotment)),
+                tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+                run_config=tune.RunConfig(
+                    storage_path=scratch,
+                    verbose=0,
+                    callbacks=[callback],
+                    stop=callback,
+                    # Class trainables are checkpointed at their end unless told otherwise.
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                ),
+            ).fit()
     except tune.TuneError:
         if callback.failure is None:
             raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     if callback.failure is not None:
         raise callback.failure
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for a while; others' use of Tune in this process is left alone."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _slot_resources(allotment: Allotment) -> Callable[[dict[str, Any]], tune.PlacementGroupFactory]:

@@ -32,14 +32,12 @@ def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Ta
     )
     if several_studies:
         table.add_column("study")
-    names = list(dict.fromkeys(name for row in rows for name in hyperparameters(row)))
     for heading in ("trial", "forget", "retain", "MIA", "gap", "test forget", "test retain",
                     "seconds"):  # fmt: skip
         table.add_column(heading, justify="right")
-    for name in names:
-        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("hyperparameters", overflow="fold")
     for row in rows:
-        given = hyperparameters(row)
+        given = json.loads(row["params_json"])
         cells = [row["study"]] if several_studies else []
         cells += [
             str(row["number"]),
@@ -51,13 +49,11 @@ def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Ta
             number(row["m_test_retain_accuracy"]),
             number(row["unlearn_seconds"], 2),
         ]
-        table.add_row(*cells, *(_short(given.get(name)) for name in names))
+        table.add_row(*cells, " ".join(f"{name}={_short(value)}" for name, value in given.items()))
     return table
 
 
 def _short(value: Any) -> str:
-    if value is None:
-        return "-"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -24,6 +24,11 @@ class Places:
     data: Path = field(default_factory=lambda: cache_folder() / "data")
     artifacts: Path = field(default_factory=lambda: cache_folder() / "artifacts")
 
+    def __post_init__(self) -> None:
+        # Workers run in other folders than the one in which a relative path was meant.
+        for name in ("data", "artifacts"):
+            object.__setattr__(self, name, Path(getattr(self, name)).expanduser().absolute())
+
 
 @dataclass(frozen=True)
 class Scenario:

@@ -266,6 +266,12 @@ def shared_workbench(scenario: Scenario, places: Places) -> Workbench:
     return Workbench(scenario, places, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def prepare_part(scenario: Scenario, places: Places, name: str, threads: int) -> dict[str, Any]:
+    """`Workbench.prepare` in a process of its own, with this many CPU threads."""
+    torch.set_num_threads(threads)
+    return shared_workbench(scenario, places).prepare(name)
+
+
 def save_model(model: nn.Module, path: Path) -> None:
     """Write weights and running statistics as safetensors, whole or not at all. Raises OSError."""
     write_whole(path, save_tensors(_state(model)))

@@ -1,0 +1,233 @@
+"""The Tune wiring under faults, with real Ray and trials that only pretend to work."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+
+from search import ledger as ledger_module
+from search import results
+from search.ledger import Ledger, Ticket
+from search.results import Row
+from search.scheduling import Allotment, allot, run_trials
+from search.spec import StudySpec, resolve, validate
+from trainables.errors import InvalidRequest
+from trainables.scenario import Places
+
+METRICS = {"forget_accuracy": 0.0, "retain_accuracy": 90.0, "mia": 5.0, "gap": 1.0} | {
+    "test_forget_accuracy": 0.0,
+    "test_retain_accuracy": 90.0,
+    "test_mia": 5.0,
+    "test_gap": 1.0,
+}
+TWO_WORKERS = Allotment(cpus=1, gpus=0.0, workers=2)
+
+
+def pretend(notes: Path, *, seconds: float = 0.0, die_at: dict[int, int] | None = None) -> Any:
+    """A trainable that writes down (number, process) and kills its worker where it is told to.
+
+    `die_at` maps a trial's number to how many of its attempts die.
+    """
+
+    class Pretend(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            pass
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            return True
+
+        def step(self) -> dict[str, Any]:
+            number = self.config["_ticket"]
+            with (notes / f"{number}").open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            attempts = len((notes / f"{number}").read_text().split())
+            if attempts <= (die_at or {}).get(number, 0):
+                os.kill(os.getpid(), signal.SIGKILL)
+            started = time.time()
+            time.sleep(seconds)
+            return {
+                **METRICS,
+                "state": "complete",
+                "method": "mugan",
+                "hyperparameters": {},
+                "seed": self.config["seed"],
+                "started": started,
+                "finished": time.time(),
+                "reason": None,
+                "unlearn_seconds": seconds,
+                "evaluate_seconds": 0.0,
+                "prepare_seconds": 0.0,
+                "device": "cpu",
+                "peak_memory_mb": None,
+                "host": "here",
+                "done": True,
+            }
+
+    return Pretend
+
+
+class Watch:
+    """Remembers what it was told; calls `then` after each settled trial."""
+
+    def __init__(self, then: Any = None) -> None:
+        self.rows: list[Row] = []
+        self.retries: list[int] = []
+        self._then = then
+
+    def started(self, ticket: Ticket) -> None: ...
+
+    def settled(self, row: Row) -> None:
+        self.rows.append(row)
+        if self._then is not None:
+            self._then(row)
+
+    def retried(self, ticket: Ticket, reason: str) -> None:
+        self.retries.append(ticket.number)
+
+    def tick(self) -> None: ...
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_cpus() -> Iterator[None]:
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=50)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    return folder
+
+
+def spec(places: Places, **values: Any) -> StudySpec:
+    given = {"name": "s", "trials": 8, "sampler": "random", **values}
+    return resolve(validate(given), places)
+
+
+def attempts(notes: Path) -> dict[int, int]:
+    return {int(path.name): len(path.read_text().split()) for path in notes.iterdir()}
+
+
+def test_every_trial_settles_once_and_both_workers_work(
+    tmp_path: Path, notes: Path, places: Places
+) -> None:
+    watch = Watch()
+    with Ledger(spec(places), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes, seconds=0.2), TWO_WORKERS, watch)
+        assert ledger.finished
+    assert sorted(row["number"] for row in watch.rows) == list(range(8))
+    assert results.scan(tmp_path, "s")["number"].to_pylist() == list(range(8))
+    assert attempts(notes) == dict.fromkeys(range(8), 1)
+    processes = {pid for path in notes.iterdir() for pid in path.read_text().split()}
+    assert len(processes) == 2, "trials shorter than a worker's start must not pile up on one"
+
+
+def test_a_worker_killed_in_the_middle_of_a_trial_costs_no_trial(
+    tmp_path: Path, notes: Path, places: Places
+) -> None:
+    watch = Watch()
+    with Ledger(spec(places), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes, die_at={2: 1, 5: 2}), TWO_WORKERS, watch)
+    table = results.scan(tmp_path, "s")
+    assert table["number"].to_pylist() == list(range(8))
+    assert set(table["state"].to_pylist()) == {"complete"}
+    tries = dict(zip(table["number"].to_pylist(), table["attempt"].to_pylist(), strict=True))
+    assert tries[2] >= 2
+    assert tries[5] >= 3
+    assert Counter(watch.retries)[5] >= 2
+
+
+def test_a_worker_killed_between_trials_costs_no_trial(
+    tmp_path: Path, notes: Path, places: Places
+) -> None:
+    def kill_its_worker(row: Row) -> None:
+        if row["number"] in (1, 4):
+            pid = int((notes / str(row["number"])).read_text().split()[-1])
+            os.kill(pid, signal.SIGKILL)
+
+    watch = Watch(kill_its_worker)
+    with Ledger(spec(places), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes, seconds=0.1), TWO_WORKERS, watch)
+    table = results.scan(tmp_path, "s")
+    assert table["number"].to_pylist() == list(range(8))
+    assert set(table["state"].to_pylist()) == {"complete"}
+
+
+def test_a_trial_that_always_kills_its_worker_is_recorded_as_crashed(
+    tmp_path: Path, notes: Path, places: Places
+) -> None:
+    with Ledger(spec(places, trials=4, retries=1), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes, die_at={1: 99}), TWO_WORKERS, Watch())
+    rows = {row["number"]: row for row in results.scan(tmp_path, "s").to_pylist()}
+    assert sorted(rows) == [0, 1, 2, 3]
+    assert [rows[number]["state"] for number in (0, 2, 3)] == ["complete"] * 3
+    assert rows[1]["state"] == "crashed"
+    assert "died" in rows[1]["reason"]
+    assert rows[1]["m_gap"] is None
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(
+    tmp_path: Path, notes: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    whole = results.write_whole
+
+    def full_after_three(path: Path, content: bytes) -> None:
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(path, content)
+        written.append(path)
+
+    monkeypatch.setattr(results, "write_whole", full_after_three)
+    with (
+        Ledger(spec(places), tmp_path, "data") as ledger,
+        pytest.raises(InvalidRequest, match="No space left on device"),
+    ):
+        run_trials(ledger, pretend(notes), TWO_WORKERS, Watch())
+    assert results.scan(tmp_path, "s").num_rows == 3
+    monkeypatch.undo()
+    with Ledger(spec(places), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes), TWO_WORKERS, Watch())
+    assert results.scan(tmp_path, "s")["number"].to_pylist() == list(range(8))
+
+
+def test_workers_sum_to_what_fits(places: Places) -> None:
+    assert allot(spec(places)).workers == 2
+    assert allot(spec(places, concurrency=1)).workers == 1
+    assert allot(spec(places, resources={"cpus_per_trial": 2})).workers == 1
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        ({"gpus_per_trial": 1.0}, "--gpus-per-trial is 1, but the largest machine has 0 GPUs"),
+        ({"cpus_per_trial": 3}, "--cpus-per-trial is 3, but the largest machine has 2 CPUs"),
+    ],
+)
+def test_more_than_there_is_is_refused(
+    places: Places, resources: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        allot(spec(places, resources=resources))
+
+
+def test_parts_are_joined_while_a_long_study_runs(
+    tmp_path: Path, notes: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "COMPACT_EVERY", 3)
+    with Ledger(spec(places), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes), TWO_WORKERS, Watch())
+        assert len(list((ledger.folder / "trials").glob("part-*"))) < 3
+    assert results.scan(tmp_path, "s")["number"].to_pylist() == list(range(8))

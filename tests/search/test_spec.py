@@ -1,0 +1,486 @@
+"""Specifications: what is read, merged and filled in, and what is refused with which line."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.spec import (
+    EXECUTION,
+    StudySpec,
+    check_name,
+    differences,
+    load_spec,
+    resolve,
+    scenario_of,
+    validate,
+)
+from tests.search.toys import NOWHERE, only_line
+from trainables.errors import DataError, InvalidRequest
+from trainables.scenario import Scenario
+
+
+def refusal(values: dict[str, Any], origin: str = "") -> str:
+    """The one line that values are refused with, when they are validated or resolved."""
+    with pytest.raises(InvalidRequest) as caught:
+        resolve(validate(values, origin), NOWHERE)
+    return only_line(str(caught.value))
+
+
+def toml(folder: Path, text: str) -> Path:
+    """A specification file."""
+    path = folder / "study.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_a_hundred_trials_of_mugan_that_forget_the_three_of_digits() -> None:
+    spec = resolve(StudySpec(), NOWHERE)
+    assert (spec.name, spec.method) == ("mugan-digits-allcnn-forget-3", "mugan")
+    assert (spec.trials, spec.sampler, spec.objective, spec.seed) == (100, "tpe", "pareto", 0)
+    assert scenario_of(spec) == Scenario(
+        dataset="digits",
+        forget=(3,),
+        model="allcnn",
+        width=0.25,
+        validation_fraction=0.2,
+        gan_steps=1_000,
+    )
+
+
+def test_resolving_twice_changes_nothing() -> None:
+    once = resolve(StudySpec(), NOWHERE)
+    assert resolve(once, NOWHERE) == once
+
+
+def test_a_resolved_specification_survives_json() -> None:
+    once = resolve(validate({"space": {"temperature": [1.0, 2]}}), NOWHERE)
+    assert validate(once.model_dump(mode="json")) == once
+
+
+def test_no_file_and_no_flags_are_the_defaults() -> None:
+    assert load_spec(None, {}) == StudySpec()
+
+
+def test_a_flag_replaces_one_value_of_the_file_and_leaves_the_others(tmp_path: Path) -> None:
+    path = toml(
+        tmp_path,
+        """
+        name = "mine"
+        trials = 20
+        seed = 7
+        [scenario]
+        dataset = "digits"
+        forget = [1, "2"]
+        width = 0.5
+        [space]
+        learning_rate = "1e-5..1e-2"
+        temperature = 2.0
+        """,
+    )
+    found = load_spec(
+        path, {"trials": 200, "scenario": {"width": 0.1}, "space": {"temperature": 4.0}}
+    )
+    assert (found.name, found.trials, found.seed) == ("mine", 200, 7)
+    assert (found.scenario.forget, found.scenario.width) == ([1, "2"], 0.1)
+    assert found.space == {"learning_rate": "1e-5..1e-2", "temperature": 4.0}
+
+
+def test_flags_replace_lists_as_a_whole(tmp_path: Path) -> None:
+    path = toml(tmp_path, "scenario.forget = [1, 2]")
+    assert load_spec(path, {"scenario": {"forget": ["5"]}}).scenario.forget == ["5"]
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load_spec(toml(tmp_path, ""), {}) == StudySpec()
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "possible"),
+    [
+        ("trails = 3", "unknown key 'trails'; did you mean 'trials'?", "sampler"),
+        ("zzz = 3", "unknown key 'zzz'", "trials"),
+        ("[scenario]\nforgit = [3]", "unknown key 'scenario.forgit'", "validation_fraction"),
+        ("[resources]\ngpus = 1", "unknown key 'resources.gpus'", "gpus_per_trial"),
+        ("[resources]\nwidth = 1", "unknown key 'resources.width'", "cpus_per_trial"),
+        ("[search]\nwidth = 1", "unknown key 'search'", "space"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_those_of_its_section(
+    tmp_path: Path, text: str, wrong: str, possible: str
+) -> None:
+    path = toml(tmp_path, text)
+    with pytest.raises(InvalidRequest) as caught:
+        load_spec(path, {})
+    message = only_line(str(caught.value))
+    assert message.startswith(f"{path}: ")
+    assert wrong in message
+    assert possible in message
+
+
+@pytest.mark.xfail(
+    reason="spec.py: _explain looks for a near match of the dotted path among plain keys",
+    strict=True,
+)
+def test_a_mistyped_key_of_a_section_is_refused_with_the_nearest_one() -> None:
+    assert "did you mean 'forget'?" in refusal({"scenario": {"forgt": [3]}})
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"trials": "many"}, "trials is 'many'"),
+        ({"trials": 0}, "trials is 0"),
+        ({"trials": -3}, "trials is -3"),
+        ({"trials": 1.5}, "trials is 1.5"),
+        ({"trials": [1]}, "trials is [1]"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"seed": -1}, "seed is -1"),
+        ({"retries": -1}, "retries is -1"),
+        ({"trial_timeout": 0}, "trial_timeout is 0"),
+        ({"trial_timeout": -1}, "trial_timeout is -1"),
+        ({"concurrency": 0}, "concurrency is 0"),
+        ({"mia_tolerance": -0.5}, "mia_tolerance is -0.5"),
+        ({"mia_tolerance": math.nan}, "mia_tolerance is nan"),
+        ({"objective": "both"}, "objective is 'both'"),
+        ({"name": 3}, "name is 3"),
+        ({"method": 3}, "method is 3"),
+        ({"scenario": {"width": -1}}, "scenario.width is -1"),
+        ({"scenario": {"width": 0}}, "scenario.width is 0"),
+        ({"scenario": {"width": math.nan}}, "scenario.width is nan"),
+        ({"scenario": {"width": 1e9}}, "scenario.width is 1000000000.0"),
+        ({"scenario": {"width": "wide"}}, "scenario.width is 'wide'"),
+        ({"scenario": {"seed": -1}}, "scenario.seed is -1"),
+        ({"scenario": {"epochs": 0}}, "scenario.epochs is 0"),
+        ({"scenario": {"batch_size": 1}}, "scenario.batch_size is 1"),
+        ({"scenario": {"learning_rate": 0}}, "scenario.learning_rate is 0"),
+        ({"scenario": {"gan_steps": 0}}, "scenario.gan_steps is 0"),
+        ({"scenario": {"validation_fraction": 0}}, "scenario.validation_fraction is 0"),
+        ({"scenario": {"validation_fraction": 1}}, "scenario.validation_fraction is 1"),
+        ({"scenario": {"forget": 3}}, "scenario.forget is 3"),
+        ({"scenario": {"forget": [1.5]}}, "scenario.forget.0 is 1.5"),
+        ({"scenario": {"forget": [True]}}, "scenario.forget.0 is True"),
+        ({"scenario": 3}, "scenario is 3"),
+        ({"resources": {"cpus_per_trial": 0}}, "resources.cpus_per_trial is 0"),
+        ({"resources": {"cpus_per_trial": 0.5}}, "resources.cpus_per_trial is 0.5"),
+        ({"resources": {"gpus_per_trial": -1}}, "resources.gpus_per_trial is -1"),
+        ({"space": {"temperature": {"low": 1}}}, "space.temperature: give a value"),
+        ({"space": {"temperature": [[1]]}}, "space.temperature: give a value"),
+        ({"space": {"temperature": None}}, "space.temperature: give a value"),
+        ({"space": {"interval": [None]}}, "space.interval: give a value"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key_and_itself(values: dict[str, Any], key: str) -> None:
+    message = refusal(values, "study.toml")
+    assert message.startswith(f"study.toml: {key}")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"scenario": {"learning_rate": math.inf}},
+        {"trial_timeout": math.inf},
+    ],
+)
+@pytest.mark.xfail(reason="spec.py: fields of type float take inf", strict=True)
+def test_infinite_values_are_refused(values: dict[str, Any]) -> None:
+    assert "inf" in refusal(values)
+
+
+@pytest.mark.xfail(reason="spec.py: whole-number fields take true for 1", strict=True)
+def test_truth_values_are_no_numbers() -> None:
+    assert refusal({"trials": True}).startswith("trials is True")
+
+
+@pytest.mark.xfail(
+    reason="spec.py: _explain repeats the section's own name for a space that is no table",
+    strict=True,
+)
+def test_a_space_that_is_no_table_is_refused_by_its_name() -> None:
+    assert refusal({"space": 3}).startswith("space: ")
+
+
+@pytest.mark.parametrize("name", ["a", "A1", "9", "a.b", "a_b-c.d", "x" * 100, "a..b"])
+def test_plain_names_are_taken(name: str) -> None:
+    check_name(name)
+    assert resolve(validate({"name": name}), NOWHERE).name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "..",
+        "../up",
+        "a/b",
+        "/a",
+        "a\\b",
+        "a\0b",
+        "a\n",
+        "a b",
+        ".a",
+        "-a",
+        "_a",
+        "é",
+        "a=b",
+        "x" * 101,
+        "x" * 200,
+    ],
+)
+def test_names_that_are_no_plain_folder_names_are_refused(name: str) -> None:
+    message = refusal({"name": name})
+    assert message.startswith("study name ")
+    assert "possible are up to 100 letters" in message
+    assert len(message) < 250
+
+
+@given(name=st.text(max_size=120))
+def test_a_name_is_taken_only_if_it_names_one_visible_folder(name: str) -> None:
+    try:
+        check_name(name)
+    except InvalidRequest:
+        return
+    assert 1 <= len(name) <= 100
+    assert Path("results", f"study={name}").parts == ("results", f"study={name}")
+    assert name.isascii()
+    assert name.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong", "nearest"),
+    [
+        ({"scenario": {"dataset": "digit"}}, "unknown dataset 'digit'", "'digits'"),
+        ({"scenario": {"model": "alcnn"}}, "unknown model 'alcnn'", "'allcnn'"),
+        ({"method": "mugn"}, "unknown method 'mugn'", "'mugan'"),
+        ({"sampler": "tpa"}, "unknown sampler 'tpa'", "'tpe'"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_one(
+    values: dict[str, Any], wrong: str, nearest: str
+) -> None:
+    message = refusal(values)
+    assert wrong in message
+    assert f"did you mean {nearest}?" in message
+
+
+@pytest.mark.parametrize(
+    ("forget", "wrong"),
+    [
+        ([10], "class 10 is out of range: digits has classes 0 to 9"),
+        ([-1], "class -1 is out of range"),
+        (["ten"], "unknown class of digits 'ten'"),
+        (list(range(10)), "all 10 classes of digits"),
+        ([str(label) for label in range(10)], "all 10 classes of digits"),
+        ([], "no forget class given"),
+    ],
+)
+def test_forget_classes_must_exist_and_leave_some(forget: list[Any], wrong: str) -> None:
+    assert wrong in refusal({"scenario": {"forget": forget}})
+
+
+def test_forget_classes_become_sorted_numbers_without_repetition() -> None:
+    spec = resolve(validate({"scenario": {"forget": ["7", 2, "2", 7]}}), NOWHERE)
+    assert spec.scenario.forget == [2, 7]
+    assert spec.name == "mugan-digits-allcnn-forget-2-7"
+
+
+def test_an_unknown_hyperparameter_of_the_space_is_refused() -> None:
+    assert "did you mean 'temperature'?" in refusal({"space": {"temperatur": 2.0}})
+
+
+def test_samples_per_class_are_capped_to_what_suits_digits() -> None:
+    assert resolve(StudySpec(), NOWHERE).space == {"samples_per_class": "100..1000"}
+
+
+@pytest.mark.parametrize("given_by_user", ["50..20000", 5000, [100, 5000], "100..10000"])
+def test_samples_per_class_are_not_capped_when_the_user_says_what_they_are(
+    given_by_user: Any,
+) -> None:
+    spec = resolve(validate({"space": {"samples_per_class": given_by_user}}), NOWHERE)
+    assert spec.space == {"samples_per_class": given_by_user}
+
+
+def test_a_cap_leaves_the_user_s_other_overrides() -> None:
+    spec = resolve(validate({"space": {"temperature": 2.0}}), NOWHERE)
+    assert spec.space == {"temperature": 2.0, "samples_per_class": "100..1000"}
+
+
+def test_a_method_without_samples_per_class_is_not_capped() -> None:
+    assert resolve(validate({"method": "finetune"}), NOWHERE).space == {}
+
+
+def test_a_dataset_of_the_user_s_is_not_capped(three_digits: Path) -> None:
+    values = {"dataset": str(three_digits), "forget": [1]}
+    assert resolve(validate({"scenario": values}), NOWHERE).space == {}
+
+
+def test_a_relative_dataset_becomes_an_absolute_path(
+    three_digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(three_digits.parent)
+    values = {"dataset": f"./{three_digits.name}", "forget": [1]}
+    spec = resolve(validate({"scenario": values}), NOWHERE)
+    assert spec.scenario.dataset == str(three_digits.resolve())
+    assert spec.name == "mugan-three-digits-allcnn-forget-1"
+    assert (spec.scenario.width, spec.scenario.validation_fraction) == (1.0, 0.05)
+    assert spec.scenario.gan_steps == 5_000
+
+
+def test_a_dataset_in_the_home_folder_becomes_an_absolute_path(
+    three_digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(three_digits.parent))
+    values = {"dataset": f"~/{three_digits.name}", "forget": [1]}
+    spec = resolve(validate({"scenario": values}), NOWHERE)
+    assert spec.scenario.dataset == str(three_digits.resolve())
+
+
+@pytest.mark.xfail(
+    reason="sources.py: expanduser() raises RuntimeError for an unknown user",
+    raises=RuntimeError,
+    strict=True,
+)
+def test_a_dataset_in_an_unknown_home_folder_is_refused() -> None:
+    assert "~nosuchuser" in refusal({"scenario": {"dataset": "~nosuchuser/x.npz", "forget": [1]}})
+
+
+def test_a_dataset_of_the_user_s_needs_a_forget_class(three_digits: Path) -> None:
+    message = refusal({"scenario": {"dataset": str(three_digits)}})
+    assert "say which class of" in message
+    assert "--forget or scenario.forget" in message
+    assert "its classes: 0, 1, 2" in message
+
+
+def test_classes_of_a_dataset_of_the_user_s_are_found_by_name(
+    three_digits: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "named.npz"
+    with np.load(three_digits) as arrays:
+        np.savez(path, **arrays, classes=np.array(["zero", "one", "2"]))
+    values = {"dataset": str(path), "forget": ["one"]}
+    assert resolve(validate({"scenario": values}), NOWHERE).scenario.forget == [1]
+
+
+def test_a_missing_dataset_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "none.npz"
+    with pytest.raises(DataError) as caught:
+        resolve(validate({"scenario": {"dataset": str(path), "forget": [1]}}), NOWHERE)
+    assert only_line(str(caught.value)) == f"{path}: no such file"
+
+
+def test_only_allcnn_has_a_width_that_suits_the_dataset() -> None:
+    spec = resolve(validate({"scenario": {"model": "vgg16"}}), NOWHERE)
+    assert spec.scenario.width == 1.0
+    assert spec.name == "mugan-digits-vgg16-forget-3"
+
+
+def test_what_the_user_gives_is_kept_over_what_suits_the_dataset() -> None:
+    values = {"width": 0.5, "validation_fraction": 0.3, "gan_steps": 7, "seed": 4}
+    found = resolve(validate({"scenario": values}), NOWHERE).scenario.model_dump()
+    assert values.items() <= found.items()
+
+
+def test_a_default_name_can_always_be_used(tmp_path: Path, three_digits: Path) -> None:
+    for stem in ("my data (2)", "ünï-cödé", "日本", "x" * 150, "a.b", "_"):
+        path = tmp_path / f"{stem}.npz"
+        path.write_bytes(three_digits.read_bytes())
+        spec = resolve(
+            validate({"scenario": {"dataset": str(path), "forget": [0, 1]}}),
+            NOWHERE,
+        )
+        assert spec.name is not None
+        check_name(spec.name)
+
+
+def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        load_spec(tmp_path, {})
+    message = only_line(str(caught.value))
+    assert message.startswith(f"{tmp_path}: cannot be read")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "none.toml"
+    with pytest.raises(InvalidRequest) as caught:
+        load_spec(path, {})
+    assert only_line(str(caught.value)) == f"{path}: no such file"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["trials = ", "trials 3", "[scenario", "trials = 1\ntrials = 2", "= 3", '"a'],
+)
+def test_invalid_toml_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
+    path = toml(tmp_path, text)
+    with pytest.raises(InvalidRequest) as caught:
+        load_spec(path, {})
+    message = only_line(str(caught.value))
+    assert message.startswith(f"{path}: not valid TOML (")
+    assert "line" in message or "end of document" in message
+
+
+@pytest.mark.parametrize("content", [b'name = "\xff\xfe"', b"\x80", "trials=1".encode("utf-16")])
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(content)
+    with pytest.raises(InvalidRequest) as caught:
+        load_spec(path, {})
+    assert only_line(str(caught.value)).startswith(f"{path}: ")
+
+
+def changed(spec: StudySpec, **values: Any) -> list[str]:
+    """The differences to the same specification with other values."""
+    before = spec.model_dump(mode="json")
+    return differences(before, {**before, **values})
+
+
+def test_equal_specifications_have_no_differences() -> None:
+    assert changed(resolve(StudySpec(), NOWHERE)) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("trials", 5),
+        ("sampler", "grid"),
+        ("retries", 0),
+        ("trial_timeout", 9.0),
+        ("concurrency", 2),
+        ("resources", {"cpus_per_trial": 4}),
+        ("name", "other"),
+    ],
+)
+def test_how_and_how_long_a_study_runs_is_no_difference(key: str, value: Any) -> None:
+    assert changed(resolve(StudySpec(), NOWHERE), **{key: value}) == []
+
+
+def test_every_key_but_those_of_execution_says_what_a_study_is() -> None:
+    spec = resolve(StudySpec(), NOWHERE)
+    meaning = set(StudySpec.model_fields) - {*EXECUTION, "name"}
+    assert meaning == {"method", "objective", "mia_tolerance", "seed", "scenario", "space"}
+    for key in meaning:
+        assert changed(spec, **{key: "another"})[0].startswith(f"{key}: ")
+
+
+def test_nested_changes_are_named_by_their_path() -> None:
+    spec = resolve(StudySpec(), NOWHERE)
+    scenario = {**spec.scenario.model_dump(mode="json"), "width": 0.5, "forget": [4]}
+    assert changed(spec, scenario=scenario, seed=3) == [
+        "scenario.forget: [3] -> [4]",
+        "scenario.width: 0.25 -> 0.5",
+        "seed: 0 -> 3",
+    ]
+
+
+def test_parts_of_a_space_that_come_and_go_are_named() -> None:
+    spec = resolve(validate({"space": {"temperature": 2.0}}), NOWHERE)
+    assert changed(spec, space={"learning_rate": 0.1, "samples_per_class": "100..1000"}) == [
+        "space.learning_rate: None -> 0.1",
+        "space.temperature: 2.0 -> None",
+    ]
