@@ -404,8 +404,9 @@ def _scan(results: Path, study: str | None) -> Any:
     from search import results as store
     from trainables.errors import InvalidRequest
 
-    table, names = store.scan(results, study), store.study_names(results)
-    for item in store.damage(results, study):
+    table, damaged = store.examine(results, study)
+    names = store.study_names(results)
+    for item in damaged:
         print(f"forgetune: left out {item}", file=sys.stderr)
     if table.num_rows == 0:
         if not names:
@@ -460,14 +461,16 @@ def _check_packages() -> None:
     """Our import names are generic; say so if others' packages took their place."""
     import importlib.util
 
-    for package, module in (("trainables", "errors"), ("spaces", "mugan")):
+    for package, file in (("trainables", "errors.py"), ("spaces", "mugan.py")):
         found = importlib.util.find_spec(package)
-        if found is None or importlib.util.find_spec(f"{package}.{module}") is None:
-            where = getattr(found, "origin", None) or "nowhere"
-            sys.exit(
+        where = found.origin if found and found.origin else "nowhere"
+        if not Path(where).with_name(file).exists():
+            print(
                 f"forgetune: the package {package!r} found at {where} is not forgetune's; "
-                "uninstall the other one or use a virtual environment of its own"
+                "uninstall the other one or use a virtual environment of its own",
+                file=sys.stderr,
             )
+            sys.exit(2)
 
 
 def main() -> None:

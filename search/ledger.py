@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import socket
 import time
 from collections import deque
@@ -92,6 +93,7 @@ class Ledger:
             self.notes.append(f"the grid has {self.target} points, so {self.target} trials are run")
 
     def __enter__(self) -> Ledger:
+        self._fresh = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._hold()
@@ -111,6 +113,8 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         (self.folder / "running.json").unlink(missing_ok=True)
+        if self._fresh and not self._study.get_trials(deepcopy=False):
+            shutil.rmtree(self.folder)  # refused before its first trial: leave nothing behind
         self._lock.release()
 
     @property

@@ -157,19 +157,18 @@ def _read_parts(folder: Path) -> tuple[list[pa.Table], list[Damage]]:
 def scan(results: Path | str, study: str | None = None) -> pa.Table:
     """All rows in a results folder (or of one study) as one Arrow table.
 
-    `scan("results").to_pandas()` gives a data frame. Damaged files are left out; `damage` names
-    them. Raises InvalidRequest if there is no such folder or study.
+    `scan("results").to_pandas()` gives a data frame. Damaged files are left out; `examine` names
+    them. Raises InvalidRequest if there is no such study.
     """
-    root = Path(results)
-    names = [study] if study is not None else study_names(root)
-    return _combine([read_study(existing(root, name))[0] for name in names])
+    return examine(results, study)[0]
 
 
-def damage(results: Path | str, study: str | None = None) -> list[Damage]:
-    """The files of a results folder that cannot be read."""
+def examine(results: Path | str, study: str | None = None) -> tuple[pa.Table, list[Damage]]:
+    """What `scan` gives, and the files that cannot be read."""
     root = Path(results)
     names = [study] if study is not None else study_names(root)
-    return [found for name in names for found in read_study(existing(root, name))[1]]
+    found = [read_study(existing(root, name)) for name in names]
+    return _combine([table for table, _ in found]), [item for _, bad in found for item in bad]
 
 
 def existing(results: Path, name: str) -> Path:

@@ -140,7 +140,7 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     )
     from trainables import models
 
-    models.check_known(scenario.model)
+    models.check(scenario.model, raw.image_shape, len(raw.classes), width)
     space = _capped(SearchSpace(spec.method, spec.space), spec.space, suits.samples_per_class)
     name = spec.name or _default_name(spec.method, scenario)
     return spec.model_copy(update={"name": name, "scenario": scenario, "space": space})

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trainables.errors import DataError
-from trainables.sources import SPLIT_SEED, read, stratified
+from trainables.sources import SPLIT_SEED, channels_first, read, stratified
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,7 @@ def load(name: str, root: Path, validation_fraction: float) -> Dataset:
 
 
 def _samples(images: np.ndarray, labels: np.ndarray, signed: bool) -> Samples:
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
-    values = torch.from_numpy(np.ascontiguousarray(images)).to(torch.float32)
+    values = torch.from_numpy(np.ascontiguousarray(channels_first(images))).to(torch.float32)
     if images.dtype == np.uint8:
         values /= 255
     if not signed:

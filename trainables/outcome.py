@@ -19,16 +19,16 @@ class State(StrEnum):
 
 
 METRICS: dict[str, str] = {
-    "forget_accuracy": "percent correct on held-out (validation) images of the forget classes",
-    "retain_accuracy": "percent correct on held-out (validation) images of the other classes",
-    "mia": "percent of the forget set that the attack calls members (non-members: validation)",
-    "gap": "mean distance to the retrained model over the three above, in points",
-    "test_forget_accuracy": "the same on test images; recorded, never searched on",
-    "test_retain_accuracy": "the same on test images; recorded, never searched on",
-    "test_mia": "the same with test images as non-members; recorded, never searched on",
-    "test_gap": "the same over the three test figures; recorded, never searched on",
+    "forget_accuracy": "% correct on validation images of the forget classes",
+    "retain_accuracy": "% correct on validation images of the other classes",
+    "mia": "% of the forget set called members (non-members: validation images)",
+    "gap": "mean distance to the retrained model over these three, in points",
+    "test_forget_accuracy": "% correct on test images of the forget classes",
+    "test_retain_accuracy": "% correct on test images of the other classes",
+    "test_mia": "% of the forget set called members (non-members: test images)",
+    "test_gap": "mean distance to the retrained model over these three, in points",
 }
-"""Every metric's column (without its `m_`) and meaning."""
+"""Every metric's column (without its `m_`) and meaning. The `test_` ones never steer a search."""
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,12 @@ class Raw:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width in pixels)."""
+        channels, height, width = channels_first(self.x_train[:1]).shape[1:]
+        return channels, height, width
+
     def resolve_classes(self, wanted: Iterable[str | int]) -> tuple[int, ...]:
         """Class indices, sorted, from numbers or names; a name goes before a number.
 
@@ -81,6 +87,15 @@ class Raw:
                 f"0 to {len(self.classes) - 1}"
             )
         raise InvalidRequest(unknown(f"class of {self.name}", text, self.classes))
+
+
+def channels_first(images: np.ndarray) -> np.ndarray:
+    """Images (n, h, w), (n, h, w, c) or (n, c, h, w) as (n, c, h, w); c is 1 or 3."""
+    if images.ndim == 3:
+        return images[:, None]
+    if images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3):
+        return images.transpose(0, 3, 1, 2)
+    return images
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ parts in the order in which they can be built, so that a scheduler can build the
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Workbench:
         self.device = device
         self._store = Store(places.artifacts)
         self._data_root = places.data
+        self._seconds: dict[str, float] = {}
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -143,8 +144,8 @@ class Workbench:
         """What the artifacts behind `needs` cost when they were built, in seconds."""
         if Access.GANS not in needs:
             return 0.0
-        labels = range(len(self._raw.classes))
-        return sum(self._gan_artifact(label).seconds for label in labels)
+        names = [f"gan {label}" for label in self.gans.generators]
+        return sum(self._seconds[name] for name in names)
 
     def _describe(self, name: str) -> tuple[str, dict[str, Any]]:
         """Kind and description of a prerequisite: all that determines its content."""
@@ -208,9 +209,11 @@ class Workbench:
     def _gan_artifact(self, label: int) -> Artifact:
         return self._obtain(f"gan {label}", lambda: self._train_gan(label))
 
-    def _obtain(self, name: str, build: Any) -> Artifact:
+    def _obtain(self, name: str, build: Callable[[], Built]) -> Artifact:
         kind, description = self._describe(name)
-        return self._store.obtain(kind, description, build)
+        artifact = self._store.obtain(kind, description, build)
+        self._seconds[name] = artifact.seconds
+        return artifact
 
     def _model(self, artifact: Artifact) -> nn.Module:
         model = self._fresh_model(seed=0)

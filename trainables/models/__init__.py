@@ -17,12 +17,6 @@ MODELS: dict[str, Callable[[tuple[int, int, int], int, float], nn.Module]] = {
 }
 
 
-def check_known(name: str) -> None:
-    """Raises InvalidRequest if there is no model of this name."""
-    if name not in MODELS:
-        raise InvalidRequest(unknown("model", name, MODELS))
-
-
 def build(
     name: str, image_shape: tuple[int, int, int], num_classes: int, width: float, seed: int
 ) -> nn.Module:
@@ -31,10 +25,17 @@ def build(
     `image_shape` is (channels, height, width in pixels); `width` scales the channels where the
     model allows it. Raises InvalidRequest for an unknown model or a size that it cannot take.
     """
-    check_known(name)
+    if name not in MODELS:
+        raise InvalidRequest(unknown("model", name, MODELS))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MODELS[name](image_shape, num_classes, width)
+
+
+def check(name: str, image_shape: tuple[int, int, int], num_classes: int, width: float) -> None:
+    """Raises InvalidRequest if `build` would; makes no weights."""
+    with torch.device("meta"):
+        build(name, image_shape, num_classes, width, seed=0)
 
 
 def reinitialise(model: nn.Module, seed: int) -> None:
