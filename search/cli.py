@@ -323,8 +323,8 @@ def trial(
             raise InvalidRequest(f"{key} = {value!r}: a trial has one value of each hyperparameter")
     values: dict[str, Any] = dict(loaded.space)
     chosen = known.make(resolved.method, values)
-    if save is not None and not save.parent.is_dir():
-        raise InvalidRequest(f"--save {save}: there is no folder {save.parent}")
+    if save is not None and (save.is_dir() or not save.parent.is_dir()):
+        raise InvalidRequest(f"--save {save}: give a file in a folder that is there")
     bench = shared_workbench(specs.scenario_of(resolved), places)
     with Progress(Console(stderr=True)) as progress:
         stages = bench.prerequisites(chosen.needs)

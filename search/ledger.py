@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 import socket
@@ -140,8 +141,11 @@ class Ledger:
         number = waiting[0] if waiting else len(trials)
         if number >= self.target:
             return None
-        self._use_sampler(number)
-        return self._ticket(self._study.ask())
+        try:
+            self._use_sampler(number)
+            return self._ticket(self._study.ask())
+        except OSError as error:
+            raise results.unusable(self.folder, error) from error
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> results.Row:
         """Record how a trial ended: Parquet first, then the journal.
@@ -151,6 +155,9 @@ class Ledger:
         """
         if ticket.number in self._rows:
             return self._rows[ticket.number]
+        if not all(math.isfinite(value) for value in outcome.metrics.values()):
+            reason = "a metric is not finite"
+            outcome = replace(outcome, state=State.DIVERGED, metrics={}, reason=reason)
         row = self._row(ticket, outcome)
         results.write_row(self.folder, row)
         self._rows[ticket.number] = row
@@ -182,16 +189,15 @@ class Ledger:
         )
         return self.settle(ticket, outcome)
 
-    def give_back(self, ticket: Ticket) -> None:
-        """A trial that was handed out but not run (the study was stopped)."""
-        self._tickets.appendleft(ticket)
-
     def record_references(self, references: Mapping[str, Mapping[str, float]]) -> None:
         """Put the metrics of the base and the retrained model into study.json."""
         self._retrained_mia = references["retrained"]["mia"]
         described = self._described()
         if described.get("references") != references:
-            self._write_description({**described, "references": dict(references)})
+            try:
+                self._write_description({**described, "references": dict(references)})
+            except OSError as error:
+                raise results.unusable(self.folder, error) from error
 
     def compact(self) -> None:
         """Join the Parquet parts into one file."""
@@ -211,7 +217,11 @@ class Ledger:
                 f"{who.get('host', '?')}; wait for it, or give this one another --name"
             ) from None
         running = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        write_whole(holder, json.dumps(running).encode())
+        try:
+            write_whole(holder, json.dumps(running).encode())
+        except OSError:
+            self._lock.release()
+            raise
 
     def _described(self) -> dict[str, Any]:
         return results.load_json(self.folder / "study.json") or {}
@@ -222,6 +232,7 @@ class Ledger:
         mine: dict[str, Any] = {
             "schema": results.SCHEMA_VERSION,
             "spec": self.spec.model_dump(mode="json"),
+            "target": self.target,
             "space": self._space.describe(),
             "space_fingerprint": self._space.fingerprint(),
             "dataset_fingerprint": self._fingerprint,
@@ -296,7 +307,10 @@ class Ledger:
             elif row is None and ROW in trial.user_attrs:
                 self._restore(trial.user_attrs[ROW])
             elif row is None and trial.state.is_finished():
-                self.notes.append(f"trial {trial.number}: its row is lost, in the journal too")
+                self.notes.append(f"trial {trial.number}: its row is lost; it is run again")
+                self._tickets.append(
+                    self._ticket(optuna.trial.FixedTrial(trial.params, trial.number))
+                )
             elif row is None and trial.state == TrialState.RUNNING:
                 self._use_sampler(trial.number)
                 interrupted = optuna.trial.Trial(self._study, trial._trial_id)
@@ -316,16 +330,14 @@ class Ledger:
         results.write_row(self.folder, row)
         self._rows[row["number"]] = row
         self.notes.append(f"trial {row['number']}: its row was restored from the journal")
-        trial = self._study.get_trials(deepcopy=False)[row["number"]]
-        if not trial.state.is_finished():
-            self._tell(row)
+        self._tell(row)
 
     def _use_sampler(self, number: int) -> None:
         self._study.sampler = samplers.make(
             self.spec.sampler, self.spec.seed, number, self._space.distributions
         )
 
-    def _ticket(self, trial: optuna.Trial) -> Ticket:
+    def _ticket(self, trial: optuna.trial.BaseTrial) -> Ticket:
         return Ticket(
             number=trial.number,
             attempt=1,
@@ -367,7 +379,11 @@ class Ledger:
         """Tell Optuna, after putting the row into the journal as its second copy."""
         number = row["number"]
         trial = self._study.get_trials(deepcopy=False)[number]
+        if trial.state.is_finished():
+            return
         storage = self._study._storage
+        if trial.state == TrialState.WAITING:
+            storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
         plain = {**row, **{name: row[name].timestamp() for name in ("started", "finished")}}
         storage.set_trial_user_attr(trial._trial_id, ROW, json.dumps(plain))
         state, values, constraints = self._verdict(row)

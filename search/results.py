@@ -75,7 +75,8 @@ def study_folder(results: Path, name: str) -> Path:
 
 def study_names(results: Path) -> list[str]:
     """The studies in a results folder, sorted."""
-    return sorted(path.name.removeprefix("study=") for path in results.glob("study=*"))
+    folders = (path for path in results.glob("study=*") if path.is_dir())
+    return sorted(path.name.removeprefix("study=") for path in folders)
 
 
 def schema_of(row: Mapping[str, Any]) -> pa.Schema:
@@ -141,7 +142,8 @@ def _read_parts(folder: Path) -> tuple[list[pa.Table], list[Damage]]:
             continue
         try:
             table = pq.read_table(path, partitioning=None)
-            table.select(CORE.names)
+            if not table.select(CORE.names).schema.equals(CORE):
+                raise KeyError("columns of ours in other types")
         except FileNotFoundError:
             if not path.is_symlink():
                 raise
@@ -220,7 +222,19 @@ def timestamp(seconds: float) -> datetime:
 def _combine(tables: Sequence[pa.Table]) -> pa.Table:
     if not tables:
         return pa.schema([*CORE, *METRIC_FIELDS, *CONSTRAINT_FIELDS]).empty_table()
-    return pa.concat_tables(tables, promote_options="permissive")
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowTypeError:
+        # Two methods use one name for a number and for a word: both are read as words.
+        return pa.concat_tables([_as_words(table) for table in tables], promote_options="default")
+
+
+def _as_words(table: pa.Table) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if field.name.startswith("p_"):
+            words = table[field.name].cast(pa.string())
+            table = table.set_column(index, field.name, words)
+    return table
 
 
 def _distinct(table: pa.Table) -> pa.Table:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -77,7 +78,9 @@ def _sobol(seed: int, number: int, distributions: Distributions) -> BaseSampler:
 
     def point(index: int) -> dict[str, Any]:
         engine = Sobol(len(names), scramble=True, rng=derive_seed(seed, "sobol"))
-        uniform = engine.fast_forward(index).random(1)[0]
+        if index:  # SciPy refuses to go forward by nothing
+            engine.fast_forward(index)
+        uniform = engine.random(1)[0]
         return {
             name: from_unit(float(u), distributions[name])
             for name, u in zip(names, uniform, strict=True)
@@ -93,8 +96,6 @@ def _grid(seed: int, number: int, distributions: Distributions) -> BaseSampler:
 
 def grid(seed: int, distributions: Distributions) -> list[dict[str, Any]]:
     """All points of the grid, in an order shuffled by `seed`."""
-    import random
-
     axes = {name: _axis(distribution) for name, distribution in sorted(distributions.items())}
     size = math.prod(len(axis) for axis in axes.values())
     if size > 100_000:
@@ -108,7 +109,7 @@ def grid(seed: int, distributions: Distributions) -> list[dict[str, Any]]:
 
 def _axis(distribution: BaseDistribution) -> Sequence[Any]:
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
+        return list(dict.fromkeys(distribution.choices))
     steps = [from_unit(i / (GRID_POINTS - 1), distribution) for i in range(GRID_POINTS)]
     return list(dict.fromkeys(steps))
 
@@ -120,13 +121,15 @@ def from_unit(u: float, distribution: BaseDistribution) -> Any:
         return choices[min(int(u * len(choices)), len(choices) - 1)]
     if not isinstance(distribution, FloatDistribution | IntDistribution):
         raise TypeError(f"no design over {distribution}")
-    low, high = distribution.low, distribution.high
+    low, high, step = distribution.low, distribution.high, distribution.step
+    half = (step or 0) / 2  # so that the ends are as likely as what lies between
     if distribution.log:
-        value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
+        start, end = math.log(low - half), math.log(high + half)
+        value = math.exp(start + u * (end - start))
     else:
-        value = low + u * (high - low)
-    if distribution.step is not None:
-        value = low + round((value - low) / distribution.step) * distribution.step
+        value = low - half + u * (high - low + 2 * half)
+    if step:
+        value = low + round((value - low) / step) * step
     value = min(max(value, low), high)
     return int(value) if isinstance(distribution, IntDistribution) else value
 
@@ -136,7 +139,13 @@ def _tpe(seed: int, number: int, distributions: Distributions) -> BaseSampler:
 
 
 def _random(seed: int, number: int, distributions: Distributions) -> BaseSampler:
-    return optuna.samplers.RandomSampler(seed=derive_seed(seed, number))
+    def point(index: int) -> dict[str, Any]:
+        return {
+            name: from_unit(random.Random(derive_seed(seed, index, name)).random(), distribution)
+            for name, distribution in distributions.items()
+        }
+
+    return DesignSampler(point)
 
 
 def _nsga2(seed: int, number: int, distributions: Distributions) -> BaseSampler:

@@ -127,10 +127,10 @@ def run_trials(
                 ),
             ).fit()
     except tune.TuneError:
-        if callback.failure is None:
+        if searcher.failure is None:
             raise
-    if callback.failure is not None:
-        raise callback.failure
+    if searcher.failure is not None:
+        raise searcher.failure
 
 
 @contextmanager
@@ -178,6 +178,9 @@ class LedgerSearcher(Searcher):
         self._ledger = ledger
         self._slots = slots
         self.tickets: dict[str, tuple[Ticket, int]] = {}
+        self.failure: Exception | None = None
+        """What keeps the ledger from going on. Raised here it would take Tune down with its running
+        trials; the callback stops the run in order instead."""
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -191,7 +194,11 @@ class LedgerSearcher(Searcher):
         slot = min(range(self._slots), key=lambda index: load[index])
         if load[slot] >= TRIALS_PER_SLOT:
             return None
-        ticket = self._ledger.ask()
+        try:
+            ticket = self._ledger.ask()
+        except Exception as error:
+            self.failure = error
+            return None
         if ticket is None:
             return None
         self.tickets[trial_id] = (ticket, slot)
@@ -220,7 +227,6 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         self._ledger = ledger
         self._observer = observer
         self._started: dict[str, float] = {}
-        self.failure: Exception | None = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._started[trial.trial_id] = time.time()
@@ -239,14 +245,14 @@ class SettlingCallback(tune.Callback, tune.Stopper):
             return
         reason = _reason(trial)
         row = self._guard(lambda: self._ledger.lost(ticket, reason, started))
-        if row is None and self.failure is None:
+        if row is None and self._searcher.failure is None:
             self._observer.retried(ticket, reason)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._observer.tick()
 
     def stop_all(self) -> bool:
-        return self.failure is not None
+        return self._searcher.failure is not None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
@@ -257,11 +263,10 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         return ticket
 
     def _guard(self, settle: Callable[[], Row | None]) -> Row | None:
-        """An exception here would take Tune down with running trials; stop in order instead."""
         try:
             row = settle()
         except Exception as error:
-            self.failure = error
+            self._searcher.failure = error
             return None
         if row is not None:
             self._observer.settled(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,13 @@ def _scalar(text: str) -> Value:
     return text
 
 
+def _number(text: str) -> int | float | None:
+    value = _scalar(text.strip())
+    if isinstance(value, bool | str) or not math.isfinite(value):
+        return None
+    return value
+
+
 def parse_override(name: str, value: Override) -> Range | Choices | Fixed:
     """What an override means. Raises InvalidRequest for bounds that are none."""
     if isinstance(value, list):
@@ -81,14 +89,14 @@ def parse_override(name: str, value: Override) -> Range | Choices | Fixed:
         return Choices(tuple(value))
     if not isinstance(value, str) or ".." not in value:
         return Fixed(value)
-    low, high = (_scalar(part.strip()) for part in value.split("..", 1))
-    numbers = [end for end in (low, high) if isinstance(end, int | float)]
+    low, high = value.split("..", 1)
+    numbers = [number for number in map(_number, (low, high)) if number is not None]
     if len(numbers) != 2:
         raise InvalidRequest(f"{name} = {value!r}: bounds are written LOW..HIGH, with numbers")
     if not numbers[0] < numbers[1]:
         raise InvalidRequest(
             f"{name} = {value!r}: the lower bound must be below the upper one"
-            f" (did you mean {high}..{low}?)"
+            f" (did you mean {high.strip()}..{low.strip()}?)"
         )
     return Range(*numbers)
 
@@ -233,7 +241,8 @@ class SearchSpace:
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that follow from what may vary and how."""
-        text = repr(sorted(self.describe().items()))
+        fixed = {n: o.value for n, o in self._overrides.items() if isinstance(o, Fixed)}
+        text = repr((sorted(self.distributions.items()), sorted(fixed.items())))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ScenarioSpec(_Section):
@@ -128,7 +129,7 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
         width = suits.width if given.model == "allcnn" else 1.0
     dataset = given.dataset
     if dataset not in SOURCES:  # a path, which workers must find from any folder
-        dataset = str(Path(dataset).expanduser().resolve())
+        dataset = str(Path(os.path.expanduser(dataset)).resolve())
     scenario = given.model_copy(
         update={
             "dataset": dataset,
@@ -224,9 +225,10 @@ def _explain(error: ValidationError, origin: str) -> str:
     prefix = f"{origin}: " if origin else ""
     if first["type"] == "extra_forbidden":
         section = _SECTIONS.get(where[0], StudySpec) if len(where) > 1 else StudySpec
-        return prefix + unknown("key", ".".join(where), section.model_fields)
+        kind = f"key of {where[0]}" if len(where) > 1 else "key"
+        return prefix + unknown(kind, where[-1], section.model_fields)
     if where[0] == "space":
-        name = where[1] if len(where) > 1 else "space"
-        return f"{prefix}space.{name}: give a value, a list of values or 'LOW..HIGH'"
+        name = ".".join(where[:2])
+        return f"{prefix}{name}: give a value, a list of values or 'LOW..HIGH'"
     name = ".".join(part for part in where if not part.startswith(("str", "int")))
     return f"{prefix}{name} is {first['input']!r}: {first['msg'].lower()}"

@@ -37,7 +37,7 @@ def status(root: Path, name: str) -> Status:
     folder = results.existing(root, name)
     table, damaged = results.read_study(folder)
     described = results.load_json(folder / "study.json") or {}
-    target = described.get("spec", {}).get("trials")
+    target = described.get("target")
     holder = _holder(folder)
     best = by_gap(table).slice(0, 1).to_pylist()
     return Status(
@@ -45,9 +45,11 @@ def status(root: Path, name: str) -> Status:
         target=target,
         settled=table.num_rows,
         states=dict(Counter(table["state"].to_pylist())),
-        running=_running(folder) if holder else 0,
-        holder=f"process {holder.get('pid')} on {holder.get('host')}" if holder else None,
-        seconds_left=_seconds_left(table, target, holder) if holder else None,
+        running=0 if holder is None else _running(folder),
+        holder=None
+        if holder is None
+        else f"process {holder.get('pid', '?')} on {holder.get('host', '?')}",
+        seconds_left=None if holder is None else _seconds_left(table, target, holder),
         best=best[0] if best else None,
         damaged=damaged,
     )

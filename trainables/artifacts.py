@@ -28,6 +28,13 @@ Built = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 """What a builder returns: tensors, and facts that JSON can hold."""
 
 
+class _BuilderFailed(Exception):
+    """Carries an OSError of a builder past the handling of the store's own."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+
 class _Damaged(Exception):
     """The files of an artifact do not agree with each other."""
 
@@ -79,6 +86,8 @@ class Store:
         """
         try:
             return self._obtain(kind, description, build)
+        except _BuilderFailed as failure:
+            raise failure.error from None
         except OSError as error:
             raise InvalidRequest(
                 f"the artifacts folder {self.folder} cannot be used ({error.strerror or error}); "
@@ -105,7 +114,10 @@ class Store:
             except _Damaged as damage:
                 note = f"{facts.name}: {damage}; set aside as {self._set_aside(weights, facts)}"
             started = time.perf_counter()
-            tensors, found = build()
+            try:
+                tensors, found = build()
+            except OSError as error:
+                raise _BuilderFailed(error) from error
             seconds = time.perf_counter() - started
             _write(weights, facts, kind, description, tensors, found, seconds)
             return Artifact(tensors, found, seconds, "rebuilt" if note else "built", note)
@@ -127,15 +139,16 @@ class Store:
 def _read(weights: Path, facts: Path) -> Artifact:
     try:
         described = json.loads(facts.read_text())
-        checksum, found, seconds = (described[k] for k in ("sha256", "facts", "build_seconds"))
-    except (ValueError, KeyError, TypeError):
+        checksum = described.pop("sha256")
+        found, seconds = described["facts"], described["build_seconds"]
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise _Damaged("the description is not readable") from None
     try:
         content = weights.read_bytes()
     except FileNotFoundError:
         raise _Damaged("the weights are missing") from None
-    if hashlib.sha256(content).hexdigest() != checksum:
-        raise _Damaged("the weights do not match their checksum")
+    if _checksum(content, described) != checksum:
+        raise _Damaged("the content does not match its checksum")
     return Artifact(load_tensors(content), found, seconds, "cached")
 
 
@@ -154,7 +167,13 @@ def _write(
         "description": dict(description),
         "facts": dict(found),
         "build_seconds": seconds,
-        "sha256": hashlib.sha256(content).hexdigest(),
     }
+    described["sha256"] = _checksum(content, described)
     write_whole(weights, content)
     write_whole(facts, json.dumps(described, indent=1).encode())
+
+
+def _checksum(weights: bytes, described: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(weights)
+    digest.update(json.dumps(described, sort_keys=True).encode())
+    return digest.hexdigest()

@@ -98,7 +98,8 @@ def load(name: str, root: Path, validation_fraction: float) -> Dataset:
             f"{name}: class {index} ({raw.classes[index]!r}) has too few training images "
             f"({int((raw.y_train == index).sum())}) to hold out {validation_fraction:.0%} of them"
         )
-    signed = bool(raw.x_train.min() < 0 or raw.x_test.min() < 0)
+    floats = [images for images in (raw.x_train, raw.x_test) if images.dtype != np.uint8]
+    signed = any(images.min() < 0 for images in floats)
     train = _samples(raw.x_train, raw.y_train, signed)
     validation = torch.from_numpy(held_out)
     return Dataset(
@@ -112,9 +113,9 @@ def load(name: str, root: Path, validation_fraction: float) -> Dataset:
 
 
 def _samples(images: np.ndarray, labels: np.ndarray, signed: bool) -> Samples:
-    values = torch.from_numpy(np.ascontiguousarray(channels_first(images))).to(torch.float32)
+    values = torch.from_numpy(np.ascontiguousarray(channels_first(images), dtype=np.float32))
     if images.dtype == np.uint8:
-        values /= 255
-    if not signed:
+        values = values / 127.5 - 1
+    elif not signed:
         values = values * 2 - 1
     return Samples(values.contiguous(), torch.from_numpy(labels.astype(np.int64)))

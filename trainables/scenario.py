@@ -51,3 +51,8 @@ class Scenario:
     learning_rate: float = THESIS_LEARNING_RATE
     batch_size: int = THESIS_BATCH_SIZE
     gan_steps: int = 1_000
+
+    def __post_init__(self) -> None:
+        # Scenarios that are equal must name the same artifacts: 1 and 1.0 are written differently.
+        for name in ("width", "validation_fraction", "learning_rate"):
+            object.__setattr__(self, name, float(getattr(self, name)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ def source(name: str) -> Source:
     """
     if name in SOURCES:
         return SOURCES[name]
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.suffix == ".npz":
         return Source("your own arrays", lambda name, _: _read_npz(name, path))
     if path.is_dir():
@@ -294,6 +295,8 @@ def _check_arrays(path: Path, part: str, images: np.ndarray, labels: np.ndarray)
             f"{path}: x_{part} has shape {images.shape}; possible: (n, h, w), (n, h, w, c) or "
             "(n, c, h, w) with 1 or 3 channels"
         )
+    if images.size == 0:
+        raise DataError(f"{path}: x_{part} has shape {images.shape}; at least one pixel is needed")
     if labels.ndim != 1 or len(labels) != len(images) or len(labels) == 0:
         raise DataError(
             f"{path}: y_{part} has shape {labels.shape} for {len(images)} images; "
@@ -357,6 +360,8 @@ def _read_folder(dataset: str, path: Path) -> Raw:
     def read(file: Path) -> np.ndarray:
         try:
             with Image.open(file) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise ValueError(f"its mode is {image.mode}; images must have 8 bits a channel")
                 return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
         except Exception as error:
             raise DataError(f"{file}: not a readable image ({_one_line(error)})") from None

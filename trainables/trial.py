@@ -93,7 +93,7 @@ def _classify(error: Exception) -> State:
         return State.TIMEOUT
     out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
     # The CPU allocator of torch raises a plain RuntimeError.
-    if out_of_memory or "not enough memory" in str(error):
+    if out_of_memory or "allocate memory" in str(error) or "not enough memory" in str(error):
         return State.OOM
     return State.CRASHED
 
@@ -131,13 +131,17 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
     def ring(*_: object) -> None:
         raise TrialTimeout(f"the trial ran longer than {seconds:g} s")
 
+    started = time.monotonic()
     previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        if left:  # an alarm of the caller's own goes on, late rather than never
+            left = max(left - (time.monotonic() - started), 1e-3)
+            signal.setitimer(signal.ITIMER_REAL, left, interval)
 
 
 def _device_name(device: torch.device) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import math
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,25 @@ def test_times_are_utc_to_the_microsecond(folder: Path) -> None:
     assert found["started"].utcoffset().total_seconds() == 0
 
 
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this machine's clock go by another zone than UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+def test_times_do_not_depend_on_the_machine_s_zone(folder: Path) -> None:
+    assert datetime.fromtimestamp(0).hour == 9
+    assert results.timestamp(0.0).isoformat() == "1970-01-01T00:00:00+00:00"
+    write(folder, toy_row(0, started=results.timestamp(0.0)))
+    (found,) = results.rows_of(results.read_study(folder)[0])
+    assert found["started"].isoformat() == "1970-01-01T00:00:00+00:00"
+
+
 def test_a_part_is_named_after_trial_and_attempt(folder: Path) -> None:
     write(folder, toy_row(0), toy_row(12, attempt=3), toy_row(1_234_567))
     assert parts(folder) == [
@@ -242,11 +263,6 @@ DAMAGES = [
     foreign_columns,
     pytest.param(
         foreign_types,
-        marks=pytest.mark.xfail(
-            reason="results.py: a file with our columns in other types breaks _combine",
-            raises=pa.ArrowTypeError,
-            strict=True,
-        ),
     ),
     garbled,
     dangling,
@@ -263,7 +279,8 @@ def test_a_damaged_part_is_named_and_the_others_are_read(folder: Path, spoil: An
     assert table["number"].to_pylist() == [0, 2]
     assert found.path == path
     assert only_line(str(found)).startswith(f"{path}: ")
-    assert results.damage(folder.parent) == [found]
+    scanned, named = results.examine(folder.parent)
+    assert (scanned["number"].to_pylist(), named) == ([0, 2], [found])
     assert results.scan(folder.parent, "toy")["number"].to_pylist() == [0, 2]
 
 
@@ -448,7 +465,7 @@ def test_a_study_asked_for_where_there_is_none_is_refused(tmp_path: Path) -> Non
 
 def test_an_unknown_study_is_refused_with_the_nearest_one(folder: Path) -> None:
     write(folder, toy_row(0))
-    for ask in (results.scan, results.damage):
+    for ask in (results.scan, results.examine):
         with pytest.raises(InvalidRequest) as caught:
             ask(folder.parent, "tiy")
         assert "did you mean 'toy'?" in only_line(str(caught.value))
@@ -461,10 +478,6 @@ def test_studies_are_listed_by_name(tmp_path: Path) -> None:
     assert results.study_names(tmp_path) == ["a", "a=b", "b"]
 
 
-@pytest.mark.xfail(
-    reason="results.py: study_names() takes a file for a study, so no scan works any more",
-    strict=True,
-)
 def test_a_file_named_like_a_study_is_not_taken_for_one(folder: Path) -> None:
     write(folder, toy_row(0))
     (folder.parent / "study=notes.txt").write_text("notes")

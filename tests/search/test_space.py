@@ -109,7 +109,7 @@ def test_bounds_are_read_if_they_rise_and_refused_if_they_fall(ends: list[float]
 def test_bounds_the_wrong_way_round_are_refused_with_the_right_way() -> None:
     message = refusal("mugan", {"learning_rate": "0.1..1e-5"})
     assert "learning_rate = '0.1..1e-5'" in message
-    assert "did you mean 1e-05..0.1?" in message
+    assert "did you mean 1e-5..0.1?" in message
 
 
 def test_bounds_that_are_equal_are_refused() -> None:
@@ -123,7 +123,6 @@ def test_bounds_without_two_numbers_are_refused(text: str) -> None:
     assert repr(text) in only_line(str(caught.value))
 
 
-@pytest.mark.xfail(reason="space.py: parse_override takes true and false for numbers", strict=True)
 def test_truth_values_are_no_bounds() -> None:
     with pytest.raises(InvalidRequest):
         parse_override("x", "true..5")
@@ -266,17 +265,12 @@ def test_whole_bounds_may_be_written_as_floats() -> None:
     assert SearchSpace("finetune", {"epochs": "1.0..3e0"}).describe()["epochs"].startswith("1..3 ")
 
 
-@pytest.mark.xfail(
-    reason="space.py: int(inf) raises OverflowError in _Overridden.suggest_int",
-    raises=OverflowError,
-    strict=True,
-)
 def test_endless_bounds_of_a_whole_number_are_refused() -> None:
     assert "samples_per_class" in refusal("mugan", {"samples_per_class": "100..inf"})
 
 
 def test_endless_bounds_of_a_float_are_refused() -> None:
-    assert "learning_rate is inf" in refusal("mugan", {"learning_rate": "1e-5..inf"})
+    assert "bounds are written LOW..HIGH" in refusal("mugan", {"learning_rate": "1e-5..inf"})
 
 
 def test_bounds_of_a_categorical_parameter_are_refused_with_its_choices() -> None:
@@ -366,7 +360,6 @@ def test_the_scale_of_a_parameter_is_part_of_the_fingerprint(
     assert print_of(monkeypatch) != print_of(monkeypatch, log=True)
 
 
-@pytest.mark.xfail(reason="space.py: describe() leaves out the step", strict=True)
 def test_the_step_of_a_parameter_is_part_of_the_fingerprint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -374,8 +367,12 @@ def test_the_step_of_a_parameter_is_part_of_the_fingerprint(
 
 
 def test_equal_spaces_have_equal_fingerprints_however_they_were_written() -> None:
-    one = SearchSpace("mugan", {"learning_rate": "1e-3..0.1", "temperature": 2.0})
-    other = SearchSpace("mugan", {"temperature": 2.0, "learning_rate": "0.001..1e-1"})
+    one = SearchSpace(
+        "mugan", {"learning_rate": "1e-3..0.1", "temperature": 2.0, "direction": "model"}
+    )
+    other = SearchSpace(
+        "mugan", {"direction": "model", "temperature": 2.0, "learning_rate": "0.001..1e-1"}
+    )
     assert one.fingerprint() == other.fingerprint()
     assert SearchSpace("mugan", {"samples_per_class": "100..10000"}).fingerprint() == (
         SearchSpace("mugan").fingerprint()
@@ -400,9 +397,6 @@ def test_fingerprints_are_equal_exactly_when_the_bounds_are(
     assert (prints[0] == prints[1]) == (one == other)
 
 
-@pytest.mark.xfail(
-    reason="space.py: fingerprint() hashes bounds cut to six digits by describe()", strict=True
-)
 @pytest.mark.parametrize(
     ("name", "one", "other"),
     [

@@ -24,8 +24,9 @@ FINGERPRINT = "0123456789abcdef"
 
 
 def toy_spec(**values: Any) -> StudySpec:
-    """A resolved specification: six trials of MuGAN drawn at random, unless told otherwise."""
-    return resolve(validate({"name": "toy", "trials": 6, "sampler": "random", **values}), NOWHERE)
+    """A resolved specification: six trials of fine-tuning, drawn at random, or as told."""
+    given = {"name": "toy", "method": "finetune", "trials": 6, "sampler": "random", **values}
+    return resolve(validate(given), NOWHERE)
 
 
 def open_ledger(root: Path, **values: Any) -> Ledger:
@@ -47,7 +48,7 @@ def toy_outcome(
     complete = state is State.COMPLETE
     return Outcome(
         state=state,
-        method="mugan",
+        method="mugan" if "temperature" in ticket.hyperparameters else "finetune",
         hyperparameters=ticket.hyperparameters,
         seed=ticket.seed,
         started=1_700_000_000.125 + ticket.number,
@@ -129,9 +130,11 @@ def write_study(root: Path, rows: list[Row], name: str = "toy", **values: Any) -
     folder = results.study_folder(root, name)
     for row in rows:
         results.write_row(folder, row | {"study": name})
-    spec = toy_spec(name=name, **values).model_dump(mode="json")
+    spec = toy_spec(**{"name": name, "method": "mugan", **values}).model_dump(mode="json")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.json").write_text(json.dumps({"schema": 1, "spec": spec}))
+    (folder / "study.json").write_text(
+        json.dumps({"schema": 1, "spec": spec, "target": spec["trials"]})
+    )
     return folder
 
 

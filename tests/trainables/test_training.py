@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.trainables.toys import rng, same, state
+from tests.trainables.toys import batches_tracked, rng, same, state
 from trainables.data import Samples
 from trainables.errors import Diverged
 from trainables.training import check_finite, descend, fit
@@ -97,7 +97,7 @@ class TestFit:
         model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(4, 2))
         for _ in losses(model, samples, epochs=2, batch_size=10):
             model.eval()
-        assert int(model[0].num_batches_tracked) == 10
+        assert batches_tracked(model) == 10
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_a_loss_that_is_not_finite_ends_it_before_the_step(self, value: float) -> None:
@@ -125,7 +125,7 @@ class TestCheckFinite:
 
     def test_finite_weights_pass_however_large(self) -> None:
         model = self.model()
-        model[0].weight.data.fill_(3e38)
+        model.state_dict()["0.weight"].fill_(3e38)
         check_finite(model)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

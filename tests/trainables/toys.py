@@ -21,6 +21,13 @@ def state(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
+def batches_tracked(model: nn.Module) -> int:
+    """How many batches the first batch norm of `model` has learnt from."""
+    norm = next(layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d))
+    assert norm.num_batches_tracked is not None
+    return int(norm.num_batches_tracked)
+
+
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     """Whether two states are equal bit for bit."""
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)

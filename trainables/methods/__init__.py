@@ -88,7 +88,7 @@ def make(name: str, values: Mapping[str, Any]) -> Method:
             )
     try:
         return kind(**{key: _typed(key, value, hints[key]) for key, value in values.items()})
-    except InvalidRequest as error:
+    except (InvalidRequest, OverflowError) as error:
         raise InvalidRequest(f"{name}: {error}") from None
 
 

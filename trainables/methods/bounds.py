@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from trainables.errors import InvalidRequest
 
@@ -12,6 +13,14 @@ def check_at_least(minimum: float, **values: float) -> None:
     for key, value in values.items():
         if not (math.isfinite(value) and value >= minimum):
             raise InvalidRequest(f"{key} is {value:g}; possible: {minimum:g} or more")
+
+
+def check_one_of(options: Iterable[str], **values: str) -> None:
+    """Raises InvalidRequest for a value that is none of `options`."""
+    possible = list(options)
+    for key, value in values.items():
+        if value not in possible:
+            raise InvalidRequest(f"{key} is {value!r}; possible: {', '.join(possible)}")
 
 
 def check_positive(**values: float) -> None:

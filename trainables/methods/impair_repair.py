@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -17,6 +17,9 @@ from trainables.training import descend
 Direction = Literal["reference", "model"]
 """Whose distribution the KL divergence is taken from: KL(reference || model), as the thesis'
 scripts compute it, or KL(model || reference), as eq. 12 prints it."""
+
+
+DIRECTIONS: tuple[str, ...] = get_args(Direction)
 
 
 def impair_repair(
@@ -38,8 +41,8 @@ def impair_repair(
     """
     reference = copy.deepcopy(model).eval()
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    model.train()
 
+    model.train()
     for images, _ in forget.batches(forget_batch_size, rng):
         # The scripts draw noise in [0, 1), although images lie in [-1, 1].
         noise = torch.rand(images.shape, generator=rng, device=images.device)
@@ -53,6 +56,7 @@ def impair_repair(
         descend(loss, optimizer)
     yield model
 
+    model.train()
     for images, labels in retain.batches(retain_batch_size, rng):
         descend(functional.cross_entropy(model(images), labels), optimizer)
     yield model

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from trainables.access import Access, Granted
-from trainables.methods.bounds import check_at_least, check_positive
-from trainables.methods.impair_repair import Direction, impair_repair
+from trainables.methods.bounds import check_at_least, check_one_of, check_positive
+from trainables.methods.impair_repair import DIRECTIONS, Direction, impair_repair
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class MuGAN:
 
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate, temperature=self.temperature)
+        check_one_of(DIRECTIONS, direction=self.direction)
         check_at_least(2, samples_per_class=self.samples_per_class)
         check_at_least(
             2, forget_batch_size=self.forget_batch_size, retain_batch_size=self.retain_batch_size

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data import Dataset, Samples
+from trainables.errors import Diverged
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.entropy import entropy
 from trainables.metrics.membership import membership
@@ -15,11 +16,17 @@ BATCH = 1_024
 
 @torch.inference_mode()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits (n, classes) in evaluation mode; the model's mode is left as it was."""
-    was_training = model.training
+    """Logits (n, classes) in evaluation mode; each layer's mode is left as it was.
+
+    Raises Diverged for logits that are not finite, which finite weights can give.
+    """
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     logits = torch.cat([model(part) for part in images.split(BATCH)])
-    model.train(was_training)
+    for module, was_training in modes:
+        module.training = was_training
+    if not bool(logits.isfinite().all()):
+        raise Diverged("the outputs became non-finite")
     return logits
 
 
@@ -36,7 +43,8 @@ class Evaluator:
         self._seed = seed
         self._targets = dataset.train.of(forget)
         retain = dataset.train.without(forget)
-        # The attack balances its classes, so more members than non-members would not be seen.
+        # The attack balances its classes, so more members than non-members would not be seen: of
+        # these each split's attack takes as many as it has samples.
         most = max(len(samples) for samples in self._held_out.values())
         rng = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(retain), generator=rng)[:most]
@@ -53,7 +61,10 @@ class Evaluator:
             for name, mask in (("forget_accuracy", forgotten), ("retain_accuracy", ~forgotten)):
                 metrics[prefix + name] = accuracy(logits[mask], samples.labels[mask])
             metrics[prefix + "mia"] = membership(
-                members.numpy(), entropy(logits).cpu().numpy(), targets.numpy(), self._seed
+                members[: len(samples)].numpy(),
+                entropy(logits).cpu().numpy(),
+                targets.numpy(),
+                self._seed,
             )
         return metrics
 

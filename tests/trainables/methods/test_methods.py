@@ -45,7 +45,7 @@ class TestTable:
 
     def test_an_unknown_method_gets_a_suggestion(self) -> None:
         for ask in (methods.check_known, methods.load, methods.hyperparameters):
-            with pytest.raises(InvalidRequest, match="unknown method 'mugen'; did you mean 'mugan'"):
+            with pytest.raises(InvalidRequest, match="'mugen'; did you mean 'mugan'"):
                 ask("mugen")
 
     @pytest.mark.usefixtures("theirs")
@@ -169,11 +169,6 @@ class TestMake:
         assert {key: getattr(method, key) for key in values} == values
 
     @pytest.mark.parametrize("key", ["learning_rate", "epochs"])
-    @pytest.mark.xfail(
-        reason="float() and math.isfinite() raise OverflowError for integers beyond 1e308",
-        raises=OverflowError,
-        strict=True,
-    )
     def test_a_number_beyond_all_floats_is_an_invalid_request(self, key: str) -> None:
         with pytest.raises(InvalidRequest):
             methods.make("finetune", {key: 10**400})

@@ -93,7 +93,6 @@ def test_the_samples_follow_from_the_random_source(handed: dict[str, Any]) -> No
     assert not torch.equal(drawn[0], drawn[2])
 
 
-@pytest.mark.xfail(reason="__post_init__ checks every field but the direction", strict=True)
 def test_a_direction_that_does_not_exist_is_refused_without_make_as_well() -> None:
     with pytest.raises(ValueError, match="direction"):
         MuGAN(direction="both")  # type: ignore[arg-type]

@@ -130,3 +130,23 @@ def test_what_cannot_be_built_is_refused(
 ) -> None:
     with pytest.raises(InvalidRequest, match=said):
         models.build(name, shape, 10, width, seed=0)
+    with pytest.raises(InvalidRequest, match=said):
+        models.check(name, shape, 10, width)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_checking_what_can_be_built_makes_no_weights(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[nn.Module] = []
+    build = models.MODELS[name]
+
+    def note(shape: tuple[int, int, int], classes: int, width: float) -> nn.Module:
+        made.append(build(shape, classes, width))
+        return made[-1]
+
+    monkeypatch.setitem(models.MODELS, name, note)
+    before = torch.get_rng_state()
+    models.check(name, CIFAR, 10, 1.0)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(weight.is_meta for model in made for weight in model.parameters())

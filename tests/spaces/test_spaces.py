@@ -1,0 +1,130 @@
+"""Search spaces: what they vary, within what bounds, and that methods take every suggestion."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import optuna
+import pytest
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+import spaces
+from trainables import methods
+
+EXPECTED: dict[str, dict[str, BaseDistribution]] = {
+    "original": {},
+    "retrain": {},
+    "finetune": {
+        "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
+        "epochs": IntDistribution(1, 10),
+        "batch_size": CategoricalDistribution([64, 128, 256]),
+    },
+    "mugan": {
+        "learning_rate": FloatDistribution(1e-8, 1e-1, log=True),
+        "samples_per_class": IntDistribution(100, 10_000, log=True),
+        "temperature": CategoricalDistribution([1.0, 2.0, 4.0, 8.0]),
+        "forget_batch_size": CategoricalDistribution([16, 32, 64]),
+        "retain_batch_size": CategoricalDistribution([32, 64, 128]),
+    },
+}
+"""Every space, as the thesis' tables and the notes on methods give it."""
+
+
+def asked(method: str, seed: int = 0) -> tuple[dict[str, Any], optuna.Trial]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    trial = study.ask()
+    return spaces.load(method)(trial), trial
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    """No line for each study."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def test_every_method_has_a_space_and_every_space_a_method() -> None:
+    assert spaces.SPACES.keys() == methods.METHODS.keys() == EXPECTED.keys()
+
+
+@pytest.mark.parametrize("method", methods.METHODS)
+class TestSpace:
+    """Each space against its method."""
+
+    def test_its_bounds_are_those_of_the_thesis(self, method: str) -> None:
+        _, trial = asked(method)
+        assert trial.distributions == EXPECTED[method]
+
+    def test_it_suggests_only_hyperparameters_that_the_method_has(self, method: str) -> None:
+        suggested, trial = asked(method)
+        assert suggested.keys() <= methods.hyperparameters(method).keys()
+        assert suggested == trial.params, "what is suggested is returned under the same name"
+
+    def test_the_method_takes_every_suggestion(self, method: str) -> None:
+        for seed in range(30):
+            suggested, _ = asked(method, seed)
+            made = methods.make(method, suggested)
+            assert {key: getattr(made, key) for key in suggested} == suggested
+
+    def test_the_method_takes_both_ends_of_every_bound(self, method: str) -> None:
+        for name, bounds in EXPECTED[method].items():
+            ends = (
+                bounds.choices
+                if isinstance(bounds, CategoricalDistribution)
+                else (bounds.low, bounds.high)  # type: ignore[attr-defined]
+            )
+            for end in ends:
+                assert getattr(methods.make(method, {name: end}), name) == end
+
+    def test_the_defaults_of_the_method_lie_in_it(self, method: str) -> None:
+        defaults = methods.hyperparameters(method)
+        inside = {name: defaults[name] for name in EXPECTED[method]}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # optuna warns of a value out of bounds
+            trial: Any = optuna.trial.FixedTrial(inside)
+            assert spaces.load(method)(trial) == inside
+
+
+class Entry(NamedTuple):
+    """An entry point of a third party."""
+
+    name: str
+    value: str
+
+
+@pytest.fixture
+def theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Third parties offer spaces, one of them under our name."""
+    entries = [
+        Entry("theirs", "spaces.finetune:suggest"),
+        Entry("mugan", "spaces.fixed:suggest"),
+        Entry("broken", "no_such_package.module:suggest"),
+    ]
+
+    def entry_points(group: str) -> list[Entry]:
+        return entries if group == "forgetune.spaces" else []
+
+    monkeypatch.setattr(spaces, "entry_points", entry_points)
+
+
+@pytest.mark.usefixtures("theirs")
+def test_third_parties_spaces_are_found_and_ours_go_first() -> None:
+    assert asked("theirs")[1].distributions == EXPECTED["finetune"]
+    assert asked("mugan")[1].distributions == EXPECTED["mugan"]
+
+
+@pytest.mark.usefixtures("theirs")
+def test_a_broken_space_is_an_import_error() -> None:
+    with pytest.raises(ImportError):
+        spaces.load("broken")
+
+
+def test_a_method_without_a_space_has_nothing_to_search() -> None:
+    suggested, trial = asked("somebodys-own")
+    assert suggested == {}
+    assert trial.distributions == {}

@@ -1,0 +1,168 @@
+"""All metrics of one model, on models whose figures are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainables.toys import rng, same, state
+from trainables import models
+from trainables.data import Dataset, Samples
+from trainables.metrics import evaluate
+from trainables.metrics.entropy import entropy
+from trainables.metrics.evaluate import Evaluator, predict
+
+FORGET = (1,)
+STEERING = ("forget_accuracy", "retain_accuracy", "mia")
+
+
+def samples(counts: tuple[int, int, int], seed: int) -> Samples:
+    labels = torch.tensor([0, 1, 2]).repeat_interleave(torch.tensor(counts))
+    images = torch.rand(len(labels), 1, 8, 8, generator=rng(seed)) * 2 - 1
+    return Samples(images, labels)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """Noise with labels: 90 images to train, 40 to validate, 60 to test."""
+    return Dataset(
+        name="noise",
+        classes=("a", "b", "c"),
+        train=samples((30, 20, 40), 1),
+        validation=samples((6, 10, 24), 2),
+        test=samples((30, 20, 10), 3),
+        fingerprint="",
+    )
+
+
+class Constant(nn.Module):
+    """Always gives the same answer."""
+
+    def __init__(self, answer: int) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = torch.zeros(len(images), 3)
+        logits[:, self.answer] = 1
+        return logits
+
+
+def untrained() -> nn.Module:
+    return models.build("allcnn", (1, 8, 8), 3, 0.05, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "forget", "retain", "test_retain"),
+    [(0, 0.0, 100 * 6 / 30, 75.0), (1, 100.0, 0.0, 0.0), (2, 0.0, 100 * 24 / 30, 25.0)],
+)
+def test_one_constant_answer_has_known_accuracies(
+    dataset: Dataset, answer: int, forget: float, retain: float, test_retain: float
+) -> None:
+    metrics = Evaluator(dataset, FORGET, seed=0)(Constant(answer))
+    assert metrics["forget_accuracy"] == metrics["test_forget_accuracy"] == forget
+    assert metrics["retain_accuracy"] == pytest.approx(retain)
+    assert metrics["test_retain_accuracy"] == pytest.approx(test_retain)
+
+
+def test_several_classes_can_be_forgotten(dataset: Dataset) -> None:
+    metrics = Evaluator(dataset, (0, 2), seed=0)(Constant(2))
+    assert metrics["forget_accuracy"] == pytest.approx(100 * 24 / 30)
+    assert metrics["retain_accuracy"] == 0
+
+
+def test_the_figures_of_the_search_come_from_no_test_image(dataset: Dataset) -> None:
+    other = replace(dataset, test=samples((20, 20, 20), 99))
+    model = untrained()
+    one, changed = (Evaluator(data, FORGET, seed=0)(model) for data in (dataset, other))
+    assert {name: one[name] for name in STEERING} == {name: changed[name] for name in STEERING}
+    assert one["test_retain_accuracy"] != changed["test_retain_accuracy"]
+
+
+def test_the_figures_of_the_search_do_not_depend_on_how_many_test_images_there_are(
+    dataset: Dataset,
+) -> None:
+    found = set()
+    for count in (3, 5, 10, 20):
+        fewer = replace(dataset, test=samples((count, count, count), 3))
+        metrics = Evaluator(fewer, FORGET, seed=0)(untrained())
+        found.add(tuple(metrics[name] for name in STEERING))
+    assert len(found) == 1
+
+
+def test_the_attack_tells_training_samples_of_d_r_from_held_out_samples(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def attack(
+        members: np.ndarray, non_members: np.ndarray, targets: np.ndarray, seed: int
+    ) -> float:
+        calls.append({"members": members, "non": non_members, "targets": targets, "seed": seed})
+        return 0.0
+
+    monkeypatch.setattr(evaluate, "membership", attack)
+    model = untrained().eval()
+    Evaluator(dataset, FORGET, seed=7)(model)
+
+    def of(part: Samples) -> list[float]:
+        with torch.inference_mode():
+            return sorted(entropy(model(part.images)).tolist())
+
+    assert len(calls) == 2
+    for call, held_out in zip(calls, (dataset.validation, dataset.test), strict=True):
+        assert call["seed"] == 7
+        assert sorted(call["targets"]) == pytest.approx(of(dataset.train.of(FORGET)))
+        assert sorted(call["non"]) == pytest.approx(of(held_out))
+        retain = np.array(of(dataset.train.without(FORGET)))
+        assert len(call["members"]) >= len(call["non"])
+        for member in call["members"]:
+            assert np.abs(retain - member).min() < 1e-9
+
+
+def test_the_same_model_always_gets_the_same_figures(dataset: Dataset) -> None:
+    model = untrained()
+    first = Evaluator(dataset, FORGET, seed=0)
+    assert first(model) == first(model) == Evaluator(dataset, FORGET, seed=0)(model)
+
+
+def test_evaluating_leaves_the_model_as_it_was(dataset: Dataset) -> None:
+    for training in (True, False):
+        model = untrained().train(training)
+        before = state(model)
+        Evaluator(dataset, FORGET, seed=0)(model)
+        assert model.training is training
+        assert all(module.training is training for module in model.modules())
+        assert same(state(model), before)
+        assert all(weight.requires_grad for weight in model.parameters())
+
+
+def test_a_layer_that_is_frozen_in_evaluation_mode_stays_so() -> None:
+    model = untrained().train()
+    norm = next(layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d))
+    norm.eval()
+    predict(model, torch.zeros(2, 1, 8, 8))
+    assert model.training
+    assert not norm.training
+
+
+def test_predictions_are_made_in_evaluation_mode_whatever_the_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, images = untrained(), samples((10, 10, 10), 4).images
+    model(images)  # moves the running statistics
+    expected = model.eval()(images).detach()
+    for size in (1_024, 7, 1):
+        monkeypatch.setattr(evaluate, "BATCH", size)
+        torch.testing.assert_close(predict(model.train(), images), expected)
+
+
+def test_the_order_of_images_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "BATCH", 3)
+    images = torch.arange(10.0)[:, None]
+    assert torch.equal(predict(nn.Identity(), images), images)

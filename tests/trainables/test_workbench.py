@@ -1,0 +1,440 @@
+"""What trials share: which artifact serves which scenario, collapse of GANs, private copies."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+from torch import Tensor
+
+from tests.trainables.toys import rng, same, state
+from trainables import models, workbench
+from trainables.access import Access
+from trainables.data import Samples
+from trainables.errors import GeneratorError
+from trainables.generators import dcgan
+from trainables.metrics.evaluate import predict
+from trainables.scenario import Places, Scenario
+from trainables.sources import SPLIT_SEED, stratified
+from trainables.training import fit
+from trainables.workbench import Workbench, clone, prepare_part, save_model, shared_workbench
+
+CPU = torch.device("cpu")
+NAMES = ["base", "retrained", "reference", "gan 0", "gan 1", "gan 2"]
+
+
+def prepared(scenario: Scenario, places: Places) -> set[str]:
+    """Which prerequisites of this scenario are there already."""
+    bench = Workbench(scenario, places, CPU)
+    return {name for name in NAMES if bench.is_prepared(name)}
+
+
+def read(weights: Path) -> dict[str, Tensor]:
+    """The tensors of a file, in memory: those of `load_file` change with the file."""
+    return load(weights.read_bytes())
+
+
+def changed_copy(three_digits: Path, path: Path, **changes: np.ndarray) -> str:
+    """The data of the session, with changes, in another file."""
+    with np.load(three_digits) as file:
+        np.savez(path, **{**dict(file), **changes})
+    return str(path)
+
+
+@pytest.fixture
+def whole(bench: Workbench) -> Workbench:
+    """The session's workbench with every artifact built."""
+    for stage in bench.prerequisites(frozenset({Access.GANS})):
+        for name in stage:
+            bench.prepare(name)
+    return bench
+
+
+@pytest.fixture
+def brief(scenario: Scenario) -> Scenario:
+    """The session's scenario trained for one epoch only."""
+    return replace(scenario, epochs=1)
+
+
+class TestIdentity:
+    """An artifact serves exactly those scenarios that would build the same."""
+
+    def test_everything_serves_the_scenario_that_it_was_built_for(
+        self, whole: Workbench, scenario: Scenario, places: Places
+    ) -> None:
+        assert prepared(scenario, places) == set(NAMES)
+        assert all(whole.prepare(name)["origin"] == "cached" for name in NAMES)
+
+    @pytest.mark.usefixtures("whole")
+    def test_other_forget_classes_share_the_base_model_and_the_gans(
+        self, scenario: Scenario, places: Places
+    ) -> None:
+        for forget in ((0,), (0, 1)):
+            found = prepared(replace(scenario, forget=forget), places)
+            assert found == {"base", "gan 0", "gan 1", "gan 2"}
+
+    @pytest.mark.usefixtures("whole")
+    def test_another_evaluation_seed_shares_all_but_the_metrics(
+        self, scenario: Scenario, places: Places
+    ) -> None:
+        found = prepared(replace(scenario, evaluation_seed=1), places)
+        assert found == set(NAMES) - {"reference"}
+
+    @pytest.mark.usefixtures("whole")
+    def test_longer_gan_training_shares_all_but_the_gans(
+        self, scenario: Scenario, places: Places
+    ) -> None:
+        found = prepared(replace(scenario, gan_steps=401), places)
+        assert found == {"base", "retrained", "reference"}
+
+    @pytest.mark.usefixtures("whole")
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"model": "vgg16"},
+            {"width": 0.2},
+            {"validation_fraction": 0.1},
+            {"seed": 1},
+            {"epochs": 7},
+            {"learning_rate": 2e-3},
+            {"batch_size": 33},
+        ],
+        ids=lambda change: next(iter(change)),
+    )
+    def test_another_recipe_shares_nothing(
+        self, scenario: Scenario, places: Places, change: dict[str, Any]
+    ) -> None:
+        assert prepared(replace(scenario, **change), places) == set()
+
+    @pytest.mark.usefixtures("whole")
+    def test_the_content_of_the_data_counts_and_not_its_name(
+        self, scenario: Scenario, places: Places, three_digits: Path, tmp_path: Path
+    ) -> None:
+        renamed = changed_copy(three_digits, tmp_path / "renamed.npz")
+        assert prepared(replace(scenario, dataset=renamed), places) == set(NAMES)
+        with np.load(three_digits) as file:
+            images = file["x_test"]
+        images[5, 3, 3] = 1 - images[5, 3, 3]
+        other = changed_copy(three_digits, tmp_path / "other.npz", x_test=images)
+        assert prepared(replace(scenario, dataset=other), places) == set()
+
+    @pytest.mark.usefixtures("whole")
+    def test_a_newer_recipe_rebuilds_what_follows_from_it(
+        self, scenario: Scenario, places: Places, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(workbench.RECIPES, "retrained", workbench.RECIPES["retrained"] + 1)
+        assert prepared(scenario, places) == {"base", "gan 0", "gan 1", "gan 2"}
+
+    def test_equal_scenarios_share_everything(self, brief: Scenario, tmp_path: Path) -> None:
+        one, other = replace(brief, learning_rate=1.0), replace(brief, learning_rate=1)
+        assert one == other
+        places = Places(data=tmp_path, artifacts=tmp_path)
+        Workbench(one, places, CPU).prepare("base")
+        assert "base" in prepared(other, places)
+
+
+class TestTraining:
+    """What models are trained on, and that training can be repeated."""
+
+    @staticmethod
+    def weights(scenario: Scenario, folder: Path, kind: str) -> dict[str, Tensor]:
+        """The weights of the one artifact of this kind, built in this folder."""
+        Workbench(scenario, Places(data=folder, artifacts=folder), CPU).prepare(kind)
+        (file,) = folder.glob(f"{kind}-*.safetensors")
+        return read(file)
+
+    @pytest.mark.parametrize("kind", ["base", "retrained"])
+    def test_the_same_scenario_gives_the_same_weights(
+        self, brief: Scenario, tmp_path: Path, kind: str
+    ) -> None:
+        torch.rand(1)  # the global random state must not matter
+        one, other = (self.weights(brief, tmp_path / name, kind) for name in "ab")
+        assert same(one, other)
+        third = self.weights(replace(brief, seed=1), tmp_path / "c", kind)
+        assert not same(one, third)
+
+    @pytest.mark.parametrize(("kind", "offset"), [("base", 0), ("retrained", 1)])
+    def test_the_recipe_is_adam_from_a_fresh_model_of_the_kinds_own_seed(
+        self, brief: Scenario, tmp_path: Path, kind: str, offset: int
+    ) -> None:
+        bench = Workbench(brief, Places(data=tmp_path, artifacts=tmp_path), CPU)
+        train, seed = bench.dataset.train, brief.seed + offset
+        expected = models.build("allcnn", (1, 8, 8), 3, brief.width, seed)
+        for _ in fit(
+            expected,
+            train if kind == "base" else train.without(brief.forget),
+            epochs=brief.epochs,
+            learning_rate=brief.learning_rate,
+            batch_size=brief.batch_size,
+            rng=rng(seed),
+        ):
+            pass
+        assert same(self.weights(brief, tmp_path, kind), state(expected))
+
+    def test_neither_validation_nor_test_images_are_trained_on(
+        self, brief: Scenario, three_digits: Path, tmp_path: Path
+    ) -> None:
+        with np.load(three_digits) as file:
+            images, labels, tests = file["x_train"], file["y_train"], file["x_test"]
+        held_out = stratified(labels, brief.validation_fraction, SPLIT_SEED)
+        images[held_out] = 1 - images[held_out]
+        path = changed_copy(three_digits, tmp_path / "held.npz", x_train=images, x_test=1 - tests)
+        other = replace(brief, dataset=path)
+        for kind in ("base", "retrained"):
+            one = self.weights(brief, tmp_path / f"one {kind}", kind)
+            assert same(one, self.weights(other, tmp_path / f"other {kind}", kind))
+
+    def test_the_retrained_model_never_saw_the_forget_classes(
+        self, brief: Scenario, three_digits: Path, tmp_path: Path
+    ) -> None:
+        with np.load(three_digits) as file:
+            images, labels = file["x_train"], file["y_train"]
+        images[labels == 1] = 1 - images[labels == 1]
+        path = changed_copy(three_digits, tmp_path / "forget.npz", x_train=images)
+        other = replace(brief, dataset=path)
+        one, changed = (
+            {
+                kind: self.weights(chosen, tmp_path / f"{name} {kind}", kind)
+                for kind in ("base", "retrained")
+            }
+            for name, chosen in (("one", brief), ("other", other))
+        )
+        assert same(one["retrained"], changed["retrained"])
+        assert not same(one["base"], changed["base"])
+
+    def test_a_damaged_base_model_is_rebuilt_to_the_same_weights(
+        self, brief: Scenario, tmp_path: Path
+    ) -> None:
+        before = self.weights(brief, tmp_path, "base")
+        (file,) = tmp_path.glob("base-*.safetensors")
+        file.write_bytes(file.read_bytes()[:-1])
+        told = Workbench(brief, Places(data=tmp_path, artifacts=tmp_path), CPU).prepare("base")
+        assert told["origin"] == "rebuilt"
+        assert file.stem in told["note"]
+        assert same(read(file), before)
+
+    def test_the_base_model_knows_all_classes_and_the_retrained_one_all_but_the_forgotten(
+        self, bench: Workbench
+    ) -> None:
+        base, retrained = bench.references["base"], bench.references["retrained"]
+        assert base["test_forget_accuracy"] > 90
+        assert base["test_retain_accuracy"] > 90
+        assert retrained["test_forget_accuracy"] == 0
+        assert retrained["test_retain_accuracy"] > 90
+
+    def test_the_reference_metrics_are_those_of_the_models(self, bench: Workbench) -> None:
+        assert bench.references["base"] == bench.evaluator(bench.base)
+
+
+class Painter(dcgan.Generator):
+    """Shows `wanted` in the given share of its images and `other` in the rest."""
+
+    def __init__(self, wanted: Tensor, other: Tensor, share: float) -> None:
+        super().__init__((1, 8, 8))
+        self.wanted, self.other, self.share = wanted, other, share
+
+    def forward(self, noise: Tensor) -> Tensor:
+        count = round(self.share * len(noise))
+        return torch.cat(
+            [self.wanted.expand(count, 1, 8, 8), self.other.expand(len(noise) - count, 1, 8, 8)]
+        )
+
+
+class TestCollapse:
+    """A GAN of whose samples too few are classified as its class is trained anew."""
+
+    @pytest.fixture
+    def collapsing(
+        self,
+        bench: Workbench,
+        scenario: Scenario,
+        places: Places,
+        monkeypatch: pytest.MonkeyPatch,
+        request: pytest.FixtureRequest,
+    ) -> Callable[[Sequence[float]], tuple[Workbench, list[int]]]:
+        """A workbench whose GAN trainings of class 1 have these shares, and the seeds used."""
+        known = predict(bench.base, bench.dataset.train.images).argmax(1)
+        images = {
+            label: bench.dataset.train.images[
+                (known == label) & (bench.dataset.train.labels == label)
+            ][0]
+            for label in range(3)
+        }
+        # Another `gan_steps` per test keeps these GANs apart from all others.
+        steps = 1_000_000 + sum(request.node.nodeid.encode())
+
+        def prepare(shares: Sequence[float]) -> tuple[Workbench, list[int]]:
+            seeds: list[int] = []
+
+            def train(samples: Samples, steps: int, seed: int) -> Painter:
+                label = int(samples.labels[0])
+                share = shares[len(seeds) % len(shares)]
+                seeds.append(seed)
+                return Painter(images[label], images[(label + 1) % 3], share)
+
+            monkeypatch.setattr(dcgan, "train", train)
+            return Workbench(replace(scenario, gan_steps=steps), places, CPU), seeds
+
+        return prepare
+
+    def test_three_collapsed_trainings_are_an_error_that_tells_their_shares(
+        self, collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]]
+    ) -> None:
+        bench, seeds = collapsing([0.1, 0.4, 0.0])
+        with pytest.raises(GeneratorError) as caught:
+            bench.prepare("gan 1")
+        said = str(caught.value)
+        assert "GAN of class 1 collapsed in each of 3 trainings" in said
+        assert "(10%, 40%, 0% of its samples" in said
+        assert "50% is needed" in said
+        assert "gan_steps" in said
+        assert len(said.splitlines()) == 1
+        assert len(set(seeds)) == len(seeds) == 3
+
+    def test_a_collapse_is_remembered_and_not_trained_again(
+        self, collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]]
+    ) -> None:
+        bench, seeds = collapsing([0.0])
+        for _ in range(2):
+            with pytest.raises(GeneratorError, match="collapsed"):
+                bench.prepare("gan 1")
+        assert len(seeds) == 3
+
+    def test_one_collapsed_class_keeps_all_gans_from_being_used(
+        self, collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]]
+    ) -> None:
+        bench, _ = collapsing([1.0, 0.0, 0.0, 0.0])  # class 0 is well, class 1 collapses
+        with pytest.raises(GeneratorError, match="class 1"):
+            _ = bench.gans
+
+    def test_the_first_good_training_is_taken(
+        self, collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]]
+    ) -> None:
+        bench, seeds = collapsing([0.2, 0.9, 1.0])
+        assert bench.prepare("gan 1")["origin"] == "built"
+        assert len(seeds) == 2
+        assert seeds[0] != seeds[1]
+
+    @pytest.mark.parametrize(("share", "trainings"), [(0.5, 1), (0.498, 3)])
+    def test_half_of_the_samples_suffice(
+        self,
+        collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]],
+        share: float,
+        trainings: int,
+    ) -> None:
+        bench, seeds = collapsing([share])
+        if trainings == 1:
+            bench.prepare("gan 1")
+        else:
+            with pytest.raises(GeneratorError):
+                bench.prepare("gan 1")
+        assert len(seeds) == trainings
+
+    def test_the_seeds_of_classes_and_attempts_never_meet(
+        self, collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]]
+    ) -> None:
+        bench, seeds = collapsing([0.0])
+        for label in range(3):
+            with pytest.raises(GeneratorError):
+                bench.prepare(f"gan {label}")
+        assert len(set(seeds)) == 9
+
+    def test_the_shares_of_the_sessions_gans_show_no_collapse(self, whole: Workbench) -> None:
+        for label in range(3):
+            drawn = dcgan.draw(whole.gans.generators[label], 200, rng())
+            hit = (predict(whole.base, drawn).argmax(1) == label).float().mean()
+            assert hit > 0.5
+
+
+class TestSharing:
+    """What is shared is never changed; what is handed out is a copy."""
+
+    def test_a_clone_shares_no_tensor_with_the_base_model(self, bench: Workbench) -> None:
+        copied, before = clone(bench.base), state(bench.base)
+        theirs = {tensor.data_ptr() for tensor in bench.base.state_dict().values()}
+        assert theirs.isdisjoint(tensor.data_ptr() for tensor in copied.state_dict().values())
+        with torch.no_grad():
+            for tensor in copied.state_dict().values():
+                tensor.add_(1)
+        assert same(state(bench.base), before)
+
+    def test_shared_models_are_in_evaluation_mode(self, whole: Workbench) -> None:
+        assert not whole.base.training
+        assert not any(generator.training for generator in whole.gans.generators.values())
+
+    def test_only_methods_that_need_gans_wait_for_them(self, bench: Workbench) -> None:
+        nothing = bench.prerequisites(frozenset())
+        assert nothing == [["base", "retrained"], ["reference"]]
+        assert bench.prerequisites(frozenset({Access.FORGET, Access.RETAIN})) == nothing
+        flat = [name for stage in bench.prerequisites(frozenset({Access.GANS})) for name in stage]
+        assert sorted(flat) == sorted(NAMES)
+
+    def test_a_part_is_built_alone_once_the_stages_before_it_are_there(
+        self, brief: Scenario, tmp_path: Path
+    ) -> None:
+        """Else parts that are built in parallel would wait for each other."""
+        scenario = replace(brief, gan_steps=1)
+        places = Places(data=tmp_path, artifacts=tmp_path)
+        there: set[str] = set()
+        bench = Workbench(scenario, places, CPU)
+        for stage in bench.prerequisites(frozenset({Access.GANS})):
+            for name in stage:
+                with contextlib.suppress(GeneratorError):  # one step makes no good GAN
+                    Workbench(scenario, places, CPU).prepare(name)
+                there.add(name)
+                assert prepared(scenario, places) == there
+
+    def test_what_the_gans_cost_counts_for_methods_that_need_them(self, whole: Workbench) -> None:
+        costs = [whole.prepare(f"gan {label}")["seconds"] for label in range(3)]
+        assert whole.prepare_seconds(frozenset({Access.GANS})) == pytest.approx(sum(costs))
+        assert min(costs) > 0
+        assert whole.prepare_seconds(frozenset({Access.FORGET, Access.RETAIN})) == 0
+
+    def test_one_process_has_one_workbench_per_scenario(
+        self, scenario: Scenario, places: Places
+    ) -> None:
+        assert shared_workbench(scenario, places) is shared_workbench(replace(scenario), places)
+        other = shared_workbench(replace(scenario, forget=(0,)), places)
+        assert other is not shared_workbench(scenario, places)
+
+    @pytest.mark.usefixtures("whole")
+    def test_a_part_can_be_prepared_from_values_alone(
+        self, scenario: Scenario, places: Places, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads: list[int] = []
+        monkeypatch.setattr(torch, "set_num_threads", threads.append)
+        told = prepare_part(scenario, places, "gan 2", 3)
+        assert told["origin"] == "cached"
+        assert threads == [3]
+
+    @pytest.mark.usefixtures("whole")
+    def test_looking_whether_parts_are_there_builds_nothing(
+        self, scenario: Scenario, places: Places, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def never(*_: Any, **__: Any) -> NoReturn:
+            raise AssertionError("trained although nobody asked for it")
+
+        monkeypatch.setattr(workbench, "fit", never)
+        monkeypatch.setattr(dcgan, "train", never)
+        assert prepared(replace(scenario, seed=99), places) == set()
+
+
+def test_a_saved_model_is_its_weights_and_statistics(bench: Workbench, tmp_path: Path) -> None:
+    save_model(bench.base, tmp_path / "model.safetensors")
+    assert same(read(tmp_path / "model.safetensors"), state(bench.base))
+
+
+def test_artifacts_are_named_after_their_kind(whole: Workbench, places: Places) -> None:
+    kinds = {
+        re.sub(r"-[0-9a-f]{20}\.safetensors$", "", file.name)
+        for file in places.artifacts.glob("*.safetensors")
+    }
+    assert {"base", "retrained", "reference", "dcgan"} <= kinds
