@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class Raw:
     def _index(self, text: str) -> int:
         if text in self.classes:
             return self.classes.index(text)
-        if text.lstrip("-").isdigit():
+        if re.fullmatch(r"-?\d+", text):
             if 0 <= int(text) < len(self.classes):
                 return int(text)
             raise InvalidRequest(
