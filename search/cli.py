@@ -49,6 +49,10 @@ Set = Annotated[
         metavar="NAME=...",
     ),
 ]
+Metrics = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(help="expensive metrics to measure too: anamnesis", metavar="NAME"),
+]
 OptionalInt = Optional[int]  # noqa: UP045
 OptionalFloat = Optional[float]  # noqa: UP045
 OptionalStr = Optional[str]  # noqa: UP045
@@ -75,6 +79,7 @@ def run(
     ] = None,
     seed: Annotated[OptionalInt, typer.Option(help="seed of the study [default: 0]")] = None,
     settings: Set = None,
+    metrics: Metrics = None,
     cpus_per_trial: Annotated[OptionalInt, typer.Option(help="[default: 1]")] = None,
     gpus_per_trial: Annotated[
         OptionalFloat, typer.Option(help="may be a fraction [default: 1 if there is one]")
@@ -109,6 +114,7 @@ def run(
         objective=objective,
         mia_tolerance=mia_tolerance,
         seed=seed,
+        metrics=metrics or None,
         retries=retries,
         trial_timeout=trial_timeout,
         concurrency=concurrency,
@@ -218,7 +224,7 @@ def methods() -> None:
         kind = known.load(name)
         about = (sys.modules[kind.__module__].__doc__ or "").strip().splitlines()
         values = ", ".join(f"{k}={v}" for k, v in known.hyperparameters(name).items())
-        needs = ", ".join(sorted(kind.needs)) or "nothing"
+        needs = ", ".join(sorted(known.make(name, {}).needs)) or "nothing"
         table.add_row(name, needs, values or "none", about[0] if about else "")
     show(Console(), table)
 
@@ -284,6 +290,7 @@ def trial(
     settings: Set = None,
     seed: Annotated[int, typer.Option(help="seed of the unlearning", min=0)] = 0,
     trial_timeout: Annotated[OptionalFloat, typer.Option(help="seconds [default: none]")] = None,
+    metrics: Metrics = None,
     save: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="write the unlearned weights to this .safetensors file"),
@@ -311,6 +318,7 @@ def trial(
 
     overrides = _given(
         method=method,
+        metrics=metrics or None,
         trial_timeout=trial_timeout,
         scenario=_scenario(dataset, model, width, forget),
         space=_settings(settings),
@@ -327,7 +335,8 @@ def trial(
         raise InvalidRequest(f"--save {save}: give a file in a folder that is there")
     bench = shared_workbench(specs.scenario_of(resolved), places)
     with Progress(Console(stderr=True)) as progress:
-        stages = bench.prerequisites(chosen.needs)
+        expensive: tuple[str, ...] = tuple(resolved.metrics)
+        stages = bench.prerequisites(chosen.needs, expensive)
         names = [name for stage in stages for name in stage]
         for done, name in enumerate(names, start=1):
             progress.doing(f"preparing {done}/{len(names)}: {name}")
@@ -336,7 +345,7 @@ def trial(
                 progress.prepared(name, found, done, len(names))
         progress.doing(f"unlearning with {resolved.method}")
         outcome, model_found = run_trial(
-            bench, resolved.method, values, seed, resolved.trial_timeout
+            bench, resolved.method, values, seed, resolved.trial_timeout, expensive
         )
     if save is not None and model_found is not None:
         save_model(model_found, save)
@@ -365,8 +374,8 @@ def _print_outcome(outcome: Any, references: dict[str, dict[str, float]]) -> Non
         table.add_column(heading, justify="right")
     table.add_column("meaning")
     for name, meaning in METRICS.items():
-        compared = [number(references[key].get(name)) for key in ("base", "retrained")]
-        table.add_row(name, *compared, number(outcome.metrics.get(name)), meaning)
+        compared = [number(references[key].get(name), 2) for key in ("base", "retrained")]
+        table.add_row(name, *compared, number(outcome.metrics.get(name), 2), meaning)
     console = Console()
     show(console, table)
     if outcome.reason:

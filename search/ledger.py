@@ -6,6 +6,7 @@ that either can be rebuilt from the other. One process at a time holds a study.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -113,9 +114,11 @@ class Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        (self.folder / "running.json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self.folder / "running.json").unlink(missing_ok=True)
         if self._fresh and not self._study.get_trials(deepcopy=False):
-            shutil.rmtree(self.folder)  # refused before its first trial: leave nothing behind
+            # Refused before its first trial: leave nothing behind.
+            shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
 
     @property
@@ -209,7 +212,7 @@ class Ledger:
         holder = self.folder / "running.json"
         try:
             # The kernel drops the lock with its holder, however that died.
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0.2)  # `status` takes it for a moment
         except Timeout:
             who = results.load_json(holder) or {}
             raise StudyHeld(

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 
 from search.scheduling import Allotment
+from search.spec import StudySpec
 from trainables import methods
 from trainables.errors import ForgetuneError
 from trainables.scenario import Places
@@ -18,14 +19,14 @@ Report = Callable[[str, dict[str, Any], int, int], None]
 
 
 def prepare(
-    bench: Workbench, method: str, places: Places, allotment: Allotment, report: Report
+    bench: Workbench, spec: StudySpec, places: Places, allotment: Allotment, report: Report
 ) -> dict[str, dict[str, float]]:
-    """See that every artifact of the method is there; the metrics of the reference models.
+    """See that every artifact of the study is there; the metrics of the reference models.
 
     `bench` is this process' own and only looks; the building is done by Ray tasks, each holding
     what a trial holds. Raises the first error of a part (DataError, Diverged, GeneratorError).
     """
-    stages = bench.prerequisites(methods.load(method).needs)
+    stages = bench.prerequisites(methods.make(spec.method, {}).needs, tuple(spec.metrics))
     total = sum(len(stage) for stage in stages)
     task = ray.remote(num_cpus=allotment.cpus, num_gpus=allotment.gpus)(prepare_part)
     done = 0

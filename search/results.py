@@ -225,15 +225,20 @@ def _combine(tables: Sequence[pa.Table]) -> pa.Table:
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowTypeError:
-        # Two methods use one name for a number and for a word: both are read as words.
-        return pa.concat_tables([_as_words(table) for table in tables], promote_options="default")
+        # Two methods use one name for a number and for a word: that column is read as words.
+        kinds: dict[str, set[bool]] = {}
+        for field in (field for table in tables for field in table.schema):
+            if not pa.types.is_null(field.type):
+                kinds.setdefault(field.name, set()).add(pa.types.is_string(field.type))
+        mixed = {name for name, found in kinds.items() if len(found) > 1}
+        worded = [_as_words(table, mixed) for table in tables]
+        return pa.concat_tables(worded, promote_options="permissive")
 
 
-def _as_words(table: pa.Table) -> pa.Table:
-    for index, field in enumerate(table.schema):
-        if field.name.startswith("p_"):
-            words = table[field.name].cast(pa.string())
-            table = table.set_column(index, field.name, words)
+def _as_words(table: pa.Table, names: set[str]) -> pa.Table:
+    for index, name in enumerate(table.column_names):
+        if name in names:
+            table = table.set_column(index, name, table[name].cast(pa.string()))
     return table
 
 

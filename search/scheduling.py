@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, Protocol
 
 import ray
@@ -129,6 +130,7 @@ def run_trials(
     except tune.TuneError:
         if searcher.failure is None:
             raise
+    callback.settle_rest()
     if searcher.failure is not None:
         raise searcher.failure
 
@@ -178,6 +180,7 @@ class LedgerSearcher(Searcher):
         self._ledger = ledger
         self._slots = slots
         self.tickets: dict[str, tuple[Ticket, int]] = {}
+        self.running: set[str] = set()
         self.failure: Exception | None = None
         """What keeps the ledger from going on. Raised here it would take Tune down with its running
         trials; the callback stops the run in order instead."""
@@ -192,8 +195,8 @@ class LedgerSearcher(Searcher):
             return Searcher.FINISHED
         load = Counter(slot for _, slot in self.tickets.values())
         slot = min(range(self._slots), key=lambda index: load[index])
-        if load[slot] >= TRIALS_PER_SLOT:
-            return None
+        if load[slot] >= TRIALS_PER_SLOT or self.about_to_start(slot):
+            return None  # drawing the next trial must not keep a worker from its present one
         try:
             ticket = self._ledger.ask()
         except Exception as error:
@@ -203,6 +206,13 @@ class LedgerSearcher(Searcher):
             return None
         self.tickets[trial_id] = (ticket, slot)
         return {**ticket.hyperparameters, "seed": ticket.seed, SLOT: slot, TICKET: ticket.number}
+
+    def about_to_start(self, slot: int) -> bool:
+        """Whether a trial was handed to this slot that does not run yet."""
+        return any(
+            its_slot == slot and trial_id not in self.running
+            for trial_id, (_, its_slot) in self.tickets.items()
+        )
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -227,20 +237,22 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         self._ledger = ledger
         self._observer = observer
         self._started: dict[str, float] = {}
+        self._ended: list[tuple[Ticket, int, Outcome]] = []
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._started[trial.trial_id] = time.time()
+        self._searcher.running.add(trial.trial_id)
         self._observer.started(self._searcher.tickets[trial.trial_id][0])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        ticket = self._forget(trial)
+        ticket, slot = self._forget(trial)
         if ticket is None or "state" not in trial.last_result:
             return  # stopped before it had a result: it stays asked, and is run again
-        self._guard(lambda: self._ledger.settle(ticket, _outcome(trial.last_result)))
+        self._ended.append((ticket, slot, _outcome(trial.last_result)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         started = self._started.get(trial.trial_id, time.time())
-        ticket = self._forget(trial)
+        ticket, _ = self._forget(trial)
         if ticket is None:
             return
         reason = _reason(trial)
@@ -249,7 +261,20 @@ class SettlingCallback(tune.Callback, tune.Stopper):
             self._observer.retried(ticket, reason)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        # Writing takes longer than handing a worker its next trial, so that goes first.
+        ready = [item for item in self._ended if not self._searcher.about_to_start(item[1])]
+        self._settle(ready)
         self._observer.tick()
+
+    def settle_rest(self) -> None:
+        """Settle what ended in Tune's last step."""
+        self._settle(list(self._ended))
+
+    def _settle(self, ended: list[tuple[Ticket, int, Outcome]]) -> None:
+        for item in ended:
+            self._ended.remove(item)
+            ticket, _, outcome = item
+            self._guard(partial(self._ledger.settle, ticket, outcome))
 
     def stop_all(self) -> bool:
         return self._searcher.failure is not None
@@ -257,10 +282,10 @@ class SettlingCallback(tune.Callback, tune.Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
-    def _forget(self, trial: Any) -> Ticket | None:
+    def _forget(self, trial: Any) -> tuple[Ticket | None, int]:
         self._started.pop(trial.trial_id, None)
-        ticket, _ = self._searcher.tickets.pop(trial.trial_id, (None, 0))
-        return ticket
+        self._searcher.running.discard(trial.trial_id)
+        return self._searcher.tickets.pop(trial.trial_id, (None, 0))
 
     def _guard(self, settle: Callable[[], Row | None]) -> Row | None:
         try:

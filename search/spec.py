@@ -26,7 +26,9 @@ from trainables.sources import SOURCES, read, source
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
-EXECUTION = ("trials", "sampler", "retries", "trial_timeout", "concurrency", "resources")
+EXECUTION = (
+    *("trials", "sampler", "metrics", "retries", "trial_timeout", "concurrency", "resources"),
+)
 """What may change when a study is continued; all else says what the study *is*."""
 
 Plain = StrictBool | StrictInt | float | StrictStr
@@ -65,7 +67,8 @@ class StudySpec(_Section):
     """A search: scenario, method, space, objectives and number of trials.
 
     `trials` is a target, not an increment. `mia_tolerance` (points) makes the distance of the MIA
-    to the retrained model's a constraint. `retries` counts further attempts of a trial whose
+    to the retrained model's a constraint. `metrics` adds expensive ones to those of every trial.
+    `retries` counts further attempts of a trial whose
     worker died; `trial_timeout` is in seconds; `concurrency` bounds the trials run at once.
     """
 
@@ -76,6 +79,7 @@ class StudySpec(_Section):
     objective: Literal["pareto", "gap"] = "pareto"
     mia_tolerance: Annotated[float, Field(ge=0)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
+    metrics: list[Literal["anamnesis"]] = []
     retries: Annotated[int, Field(ge=0)] = 3
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
     concurrency: Positive | None = None

@@ -92,9 +92,7 @@ class Study:
         allotment = scheduling.allot(self.spec)
         shown.doing("preparing what the trials share")
         bench = shared_workbench(scenario, self.places)
-        references = preparation.prepare(
-            bench, self.spec.method, self.places, allotment, shown.prepared
-        )
+        references = preparation.prepare(bench, self.spec, self.places, allotment, shown.prepared)
         ledger.record_references(references)
         shown.begin(ledger.rows, ledger.target)
         kind = trainable(
@@ -102,6 +100,7 @@ class Study:
             scenario,
             places=self.places,
             timeout=self.spec.trial_timeout,
+            expensive=tuple(self.spec.metrics),
             settle_failures=True,
         )
         scheduling.run_trials(ledger, kind, allotment, shown)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -19,6 +20,14 @@ SPACES: dict[str, str] = {
     "original": "spaces.fixed:suggest",
     "retrain": "spaces.fixed:suggest",
     "finetune": "spaces.finetune:suggest",
+    "negative_gradient": "spaces.negative_gradient:suggest",
+    "random_labels": "spaces.random_labels:suggest",
+    "amnesiac": "spaces.amnesiac:suggest",
+    "bad_teacher": "spaces.bad_teacher:suggest",
+    "scrub": "spaces.scrub:suggest",
+    "scrub_r": "spaces.scrub:suggest",
+    "unsir": "spaces.unsir:suggest",
+    "jit": "spaces.jit:suggest",
     "mugan": "spaces.mugan:suggest",
 }
 
@@ -28,7 +37,11 @@ def load(method: str) -> Space:
 
     Raises ImportError for a third party's space that cannot be imported.
     """
-    theirs = {entry.name: entry.value for entry in entry_points(group="forgetune.spaces")}
-    module, _, attribute = {**theirs, **SPACES}.get(method, SPACES["original"]).partition(":")
+    module, _, attribute = {**_theirs(), **SPACES}.get(method, SPACES["original"]).partition(":")
     space: Space = getattr(importlib.import_module(module), attribute)
     return space
+
+
+@cache
+def _theirs() -> dict[str, str]:
+    return {entry.name: entry.value for entry in entry_points(group="forgetune.spaces")}

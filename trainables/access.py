@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
+from torch import Tensor
+
 from trainables.data import Samples
 from trainables.errors import AccessDenied
 from trainables.generators.sampling import ClassGenerators
@@ -17,6 +19,7 @@ class Access(StrEnum):
     FORGET = "forget data"
     RETAIN = "retain data"
     GANS = "per-class GANs"
+    LOG = "training log"
 
 
 class Granted:
@@ -57,6 +60,13 @@ class Granted:
     def gans(self) -> ClassGenerators:
         """One trained GAN per class."""
         held: ClassGenerators = self._get(Access.GANS)
+        return held
+
+    @property
+    def log(self) -> Mapping[str, Tensor]:
+        """Parameter name -> the sum of its updates by the batches that held forget samples, from
+        the training of the base model."""
+        held: Mapping[str, Tensor] = self._get(Access.LOG)
         return held
 
     def _get(self, access: Access) -> Any:

@@ -12,7 +12,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,8 @@ class Store:
                 raise _BuilderFailed(error) from error
             seconds = time.perf_counter() - started
             _write(weights, facts, kind, description, tensors, found, seconds)
-            return Artifact(tensors, found, seconds, "rebuilt" if note else "built", note)
+            origin = "rebuilt" if note else "built"
+            return replace(_read(weights, facts), origin=origin, note=note)
 
     def _paths(self, kind: str, description: Mapping[str, Any]) -> tuple[Path, Path]:
         name = f"{kind}-{key_of(description)}"
@@ -162,12 +163,13 @@ def _write(
     seconds: float,
 ) -> None:
     content = save_tensors({name: tensor.contiguous().cpu() for name, tensor in tensors.items()})
-    described = {
+    described: dict[str, Any] = {
         "kind": kind,
         "description": dict(description),
         "facts": dict(found),
         "build_seconds": seconds,
     }
+    described = json.loads(json.dumps(described))  # as it will be read: keys become strings
     described["sha256"] = _checksum(content, described)
     write_whole(weights, content)
     write_whole(facts, json.dumps(described, indent=1).encode())

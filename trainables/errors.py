@@ -45,6 +45,8 @@ class GeneratorError(ForgetuneError):
 def unknown(kind: str, name: object, options: Iterable[object], see: str = "") -> str:
     """One line for an unknown name: what it was, the nearest match, what exists."""
     known = [str(option) for option in options]
+    if not known:
+        return f"unknown {kind} {str(name)!r} (there are none)"
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     listing = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")

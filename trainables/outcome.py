@@ -27,8 +27,24 @@ METRICS: dict[str, str] = {
     "test_retain_accuracy": "% correct on test images of the other classes",
     "test_mia": "% of the forget set called members (non-members: test images)",
     "test_gap": "mean distance to the retrained model over these three, in points",
+    "kl_forget": "KL(retrained || model) on validation images of the forget classes, nats",
+    "kl_retain": "KL(retrained || model) on validation images of the other classes, nats",
+    "js_forget": "Jensen-Shannon divergence to the retrained model, likewise",
+    "js_retain": "Jensen-Shannon divergence to the retrained model, likewise",
+    "forget_entropy": "mean entropy of the outputs on the forget set, nats",
+    "zrf": "1 - JS divergence to an untrained network on the forget set",
+    "weight_distance": "L2 distance of the weights to the retrained model's",
+    "relative_weight_distance": "the same over the norm of the retrained model's weights",
+    "anamnesis_index": "relearning steps over the retrained model's (--metrics anamnesis)",
+    "relearn_steps": "steps until the forget classes are known again",
+    "relearn_seconds": "seconds that took: what measuring the index costs",
+    "relearn_capped": "1 where relearning was given up at the cap, and the index is a bound",
 }
 """Every metric's column (without its `m_`) and meaning. The `test_` ones never steer a search."""
+
+
+EXPENSIVE = ("anamnesis",)
+"""Groups of metrics that are measured only where they are asked for."""
 
 
 @dataclass(frozen=True)

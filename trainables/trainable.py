@@ -28,6 +28,7 @@ def trainable(
     *,
     places: Places | None = None,
     timeout: float | None = None,
+    expensive: tuple[str, ...] = (),
     settle_failures: bool = False,
 ) -> type[tune.Trainable]:
     """A class Trainable for anyone's `ray.tune.Tuner`, reusable between trials.
@@ -35,7 +36,8 @@ def trainable(
     Config keys are the method's hyperparameters and, optionally, `seed`; keys that start with an
     underscore are ignored. One training iteration is one trial; its result holds every metric of
     `trainables.outcome.METRICS` beside `state`, `reason` and the seconds it took; its checkpoint
-    the unlearned weights (`model.safetensors`) and `outcome.json`. `timeout` is in seconds.
+    the unlearned weights (`model.safetensors`) and `outcome.json`. `timeout` is in seconds;
+    `expensive` names groups of metrics as for `run_trial`.
 
     A failing trial raises, as Tune's users expect, unless `settle_failures` asks for a result
     with its state and reason. Raises InvalidRequest for an unknown method.
@@ -54,7 +56,9 @@ def trainable(
         def step(self) -> dict[str, Any]:
             config = {k: v for k, v in self.config.items() if not k.startswith("_")}
             seed = config.pop(SEED, 0)
-            self.outcome, self.model = run_trial(self.bench, method, config, seed, timeout)
+            self.outcome, self.model = run_trial(
+                self.bench, method, config, seed, timeout, expensive
+            )
             if self.outcome.state is not State.COMPLETE and not settle_failures:
                 raise TrialFailed(f"{self.outcome.state}: {self.outcome.reason}")
             flat = asdict(self.outcome)

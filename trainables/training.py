@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,29 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
+def train_epoch(
+    model: nn.Module,
+    samples: Samples,
+    batch_size: int,
+    optimizer: torch.optim.Optimizer,
+    rng: torch.Generator,
+    after_step: Callable[[Tensor], None] | None = None,
+) -> float:
+    """One pass over `samples` on cross-entropy, in place; the mean loss (nats).
+
+    `after_step` is told the labels of each batch, once the weights have changed.
+    """
+    model.train()
+    total = torch.zeros((), device=samples.labels.device)
+    for images, labels in samples.batches(batch_size, rng):
+        loss = functional.cross_entropy(model(images), labels)
+        descend(loss, optimizer)
+        if after_step is not None:
+            after_step(labels)
+        total += loss.detach() * len(labels)
+    return float(total) / len(samples)
+
+
 def fit(
     model: nn.Module,
     samples: Samples,
@@ -34,17 +57,12 @@ def fit(
     learning_rate: float,
     batch_size: int,
     rng: torch.Generator,
+    after_step: Callable[[Tensor], None] | None = None,
 ) -> Iterator[float]:
     """Train `model` in place with Adam on cross-entropy; yields each epoch's mean loss (nats)."""
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     for _ in range(epochs):
-        model.train()
-        total = torch.zeros((), device=samples.labels.device)
-        for images, labels in samples.batches(batch_size, rng):
-            loss = functional.cross_entropy(model(images), labels)
-            descend(loss, optimizer)
-            total += loss.detach() * len(labels)
-        yield float(total) / len(samples)
+        yield train_epoch(model, samples, batch_size, optimizer, rng, after_step)
 
 
 def check_finite(model: nn.Module) -> None:

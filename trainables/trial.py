@@ -16,6 +16,7 @@ from torch import nn
 
 from trainables import methods
 from trainables.errors import Diverged, TrialTimeout
+from trainables.metrics.anamnesis import anamnesis_index
 from trainables.metrics.gap import gap
 from trainables.outcome import Outcome, State
 from trainables.training import check_finite
@@ -28,10 +29,12 @@ def run_trial(
     values: dict[str, Any],
     seed: int,
     timeout: float | None = None,
+    expensive: tuple[str, ...] = (),
 ) -> tuple[Outcome, nn.Module | None]:
     """Run one method on a clone of the base model; the outcome, and the unlearned model if any.
 
-    `values` are hyperparameters; those not given keep their defaults. `timeout` is in seconds.
+    `values` are hyperparameters; those not given keep their defaults. `timeout` is in seconds;
+    `expensive` names the groups of `trainables.outcome.EXPENSIVE` that are to be measured too.
     Raises InvalidRequest for an unknown method or hyperparameter and whatever keeps the
     workbench from being set up; a failure of the trial itself is an outcome, never an exception.
     """
@@ -53,9 +56,11 @@ def run_trial(
             with _stopwatch(costs, "unlearn_seconds", workbench.device):
                 unlearned = _last(chosen.unlearn(model, access, rng))
             with _stopwatch(costs, "evaluate_seconds", workbench.device):
-                metrics = workbench.evaluator(unlearned)
+                metrics = {**workbench.evaluator(unlearned), **workbench.comparison(unlearned)}
                 for prefix in ("", "test_"):
                     metrics[f"{prefix}gap"] = gap(metrics, references["retrained"], prefix)
+                if "anamnesis" in expensive:
+                    metrics |= _anamnesis(workbench, unlearned)
     except Exception as error:  # a failing trial must never take the study down
         state, reason = _classify(error), _describe(error)
         metrics, unlearned = {}, None
@@ -74,6 +79,17 @@ def run_trial(
         **costs,
     )
     return outcome, unlearned
+
+
+def _anamnesis(workbench: Workbench, model: nn.Module) -> dict[str, float]:
+    relearned = workbench.relearn(model)
+    reference = workbench.retrained_relearning
+    return {
+        "anamnesis_index": anamnesis_index(relearned, reference),
+        "relearn_steps": float(relearned.steps),
+        "relearn_seconds": relearned.seconds,
+        "relearn_capped": float(relearned.capped or reference.capped),
+    }
 
 
 def _last(phases: Iterator[nn.Module]) -> nn.Module:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from dataclasses import asdict
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,18 @@ from trainables.files import write_whole
 from trainables.generators import dcgan
 from trainables.generators.sampling import ClassGenerators, share_classified_as
 from trainables.metrics.accuracy import accuracy
+from trainables.metrics.anamnesis import ALPHA, Relearning, relearn
+from trainables.metrics.compare import Comparison
 from trainables.metrics.evaluate import Evaluator, predict
 from trainables.scenario import Places, Scenario
 from trainables.sources import SPLIT_SEED, Raw, read
 from trainables.training import fit
 
-RECIPES = {"base": 1, "retrained": 1, "dcgan": 1, "reference": 1}
+RECIPES = {"base": 1, "retrained": 1, "log": 1, "dcgan": 1, "reference": 2, "relearning": 1}
 """Raised by one when the code that builds a kind of artifact changes what it builds."""
+
+GAN = "gan "
+"""What the name of a class' GAN begins with, before the class."""
 
 GAN_ATTEMPTS = 3
 """Trainings of a class' GAN, each with another seed, before it is called collapsed."""
@@ -69,7 +75,29 @@ class Workbench:
     @cached_property
     def base(self) -> nn.Module:
         """The classifier that must forget, in evaluation mode. Never changed: clone it."""
-        return self._model(self._base_artifact())
+        return self._model(self._artifact("base"))
+
+    @cached_property
+    def retrained(self) -> nn.Module:
+        """The gold standard: trained from scratch without the forget classes. Never changed."""
+        return self._model(self._artifact("retrained"))
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        untrained = self._fresh_model(self.scenario.evaluation_seed).to(self.device)
+        return Comparison(self.dataset, self.scenario.forget, self.retrained, untrained)
+
+    def relearn(self, model: nn.Module) -> Relearning:
+        """How soon a copy of `model` knows the forget classes again (eq. 10)."""
+        held_out = self.dataset.validation.of(self.scenario.forget)
+        target = (1 - ALPHA) * self.references["base"]["forget_accuracy"]
+        seed = self.scenario.evaluation_seed
+        return relearn(model, self.dataset.train, held_out, target, seed)
+
+    @cached_property
+    def retrained_relearning(self) -> Relearning:
+        """The same of the retrained model, measured once per scenario."""
+        return Relearning(**self._artifact("relearning").facts)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -78,7 +106,7 @@ class Workbench:
     @cached_property
     def references(self) -> dict[str, dict[str, float]]:
         """Metrics of the models "base" and "retrained", which every trial is compared with."""
-        facts = self._reference_artifact().facts
+        facts = self._artifact("reference").facts
         return {name: dict(facts[name]) for name in ("base", "retrained")}
 
     @cached_property
@@ -86,21 +114,33 @@ class Workbench:
         """One generator per class. Raises GeneratorError if any has collapsed."""
         generators = {}
         for label in range(len(self.dataset.classes)):
-            artifact = self._gan_artifact(label)
+            artifact = self._artifact(f"{GAN}{label}")
             _check_not_collapsed(label, artifact.facts)
             generator = dcgan.Generator(self.dataset.image_shape)
             generator.load_state_dict(artifact.tensors)
             generators[label] = generator.to(self.device).eval()
         return ClassGenerators(generators, self.base)
 
-    def prerequisites(self, needs: frozenset[Access]) -> list[list[str]]:
+    @cached_property
+    def log(self) -> Mapping[str, Tensor]:
+        """Parameter name -> the sum of its updates by batches that held forget samples."""
+        tensors = self._artifact("log").tensors
+        return {name: tensor.to(self.device) for name, tensor in tensors.items()}
+
+    def prerequisites(
+        self, needs: frozenset[Access], expensive: tuple[str, ...] = ()
+    ) -> list[list[str]]:
         """Names of the artifacts that trials need, in stages; parts of one stage are independent.
 
-        Each name is one for `prepare`.
+        Each name is one for `prepare`. `expensive` names groups of metrics to be measured.
         """
         stages = [["base", "retrained"], ["reference"]]
+        if Access.LOG in needs:
+            stages[0].append("log")
         if Access.GANS in needs:
-            stages[1] += [f"gan {label}" for label in range(len(self._raw.classes))]
+            stages[1] += [f"{GAN}{label}" for label in range(len(self._raw.classes))]
+        if "anamnesis" in expensive:
+            stages.append(["relearning"])
         return stages
 
     def is_prepared(self, name: str) -> bool:
@@ -114,16 +154,9 @@ class Workbench:
         "origin" is cached, built or rebuilt, "seconds" what building cost, "note" what was set
         aside as damaged. Raises Diverged or GeneratorError where training fails.
         """
-        if name == "base":
-            artifact = self._base_artifact()
-        elif name == "retrained":
-            artifact = self._retrained_artifact()
-        elif name == "reference":
-            artifact = self._reference_artifact()
-        else:
-            label = int(name.removeprefix("gan "))
-            artifact = self._gan_artifact(label)
-            _check_not_collapsed(label, artifact.facts)
+        artifact = self._artifact(name)
+        if name.startswith(GAN):
+            _check_not_collapsed(int(name.removeprefix(GAN)), artifact.facts)
         return {"origin": artifact.origin, "seconds": artifact.seconds, "note": artifact.note}
 
     def grant(self, needs: frozenset[Access]) -> Granted:
@@ -135,17 +168,35 @@ class Workbench:
                 Access.FORGET: lambda: train.of(forget),
                 Access.RETAIN: lambda: train.without(forget),
                 Access.GANS: lambda: self.gans,
+                Access.LOG: lambda: self.log,
             },
             forget,
             len(self.dataset.classes),
         )
 
     def prepare_seconds(self, needs: frozenset[Access]) -> float:
-        """What the artifacts behind `needs` cost when they were built, in seconds."""
-        if Access.GANS not in needs:
-            return 0.0
-        names = [f"gan {label}" for label in self.gans.generators]
-        return sum(self._seconds[name] for name in names)
+        """What the artifacts behind `needs`, once granted, cost when they were built (seconds)."""
+        parts = []
+        if Access.LOG in needs:
+            parts.append("log")
+        if Access.GANS in needs:
+            parts += [f"{GAN}{label}" for label in range(len(self._raw.classes))]
+        # What was granted has been fetched, and its cost noted, already.
+        return sum(self._seconds[part] for part in parts)
+
+    def _artifact(self, name: str) -> Artifact:
+        builders: dict[str, Callable[[], Built]] = {
+            "base": lambda: self._train(self.dataset.train, self.scenario.seed),
+            "retrained": self._retrain,
+            "log": self._record_log,
+            "reference": self._measure_references,
+            "relearning": lambda: ({}, asdict(self.relearn(self.retrained))),
+        }
+        build = builders.get(name) or partial(self._train_gan, int(name.removeprefix(GAN)))
+        kind, description = self._describe(name)
+        artifact = self._store.obtain(kind, description, build)
+        self._seconds[name] = artifact.seconds
+        return artifact
 
     def _describe(self, name: str) -> tuple[str, dict[str, Any]]:
         """Kind and description of a prerequisite: all that determines its content."""
@@ -156,64 +207,31 @@ class Workbench:
             "split_seed": SPLIT_SEED,
             "seed": scenario.seed,
         }
-        recipe = {
+        training = {
             "model": scenario.model,
             "width": scenario.width,
             "epochs": scenario.epochs,
             "learning_rate": scenario.learning_rate,
             "batch_size": scenario.batch_size,
         }
-        forget = {"forget": list(scenario.forget)}
-        if name == "base":
-            kind, description = "base", data | recipe
-        elif name == "retrained":
-            kind, description = "retrained", data | recipe | forget
-        elif name == "reference":
-            models_used = {part: key_of(self._describe(part)[1]) for part in ("base", "retrained")}
-            kind, description = (
-                "reference",
-                {
-                    **models_used,
-                    **forget,
-                    "evaluation_seed": scenario.evaluation_seed,
-                },
-            )
+        forget: dict[str, Any] = {"forget": list(scenario.forget)}
+        if name.startswith(GAN):
+            kind = "dcgan"
+            described = {
+                **data,
+                "base": key_of(self._describe("base")[1]),
+                "class": int(name.removeprefix(GAN)),
+                "steps": scenario.gan_steps,
+            }
+        elif name == "base":
+            kind, described = name, {**data, **training}
+        elif name in ("retrained", "log"):
+            kind, described = name, {**data, **training, **forget}
         else:
-            label = int(name.removeprefix("gan "))
-            kind, description = (
-                "dcgan",
-                {
-                    **data,
-                    "base": key_of(self._describe("base")[1]),
-                    "class": label,
-                    "steps": scenario.gan_steps,
-                },
-            )
-        return kind, description | {"recipe": RECIPES[kind]}
-
-    def _base_artifact(self) -> Artifact:
-        return self._obtain("base", lambda: self._train(self.dataset.train, self.scenario.seed))
-
-    def _retrained_artifact(self) -> Artifact:
-        retain = self.dataset.train.without(self.scenario.forget)
-        # Another seed: retraining starts from a fresh initialisation, not from the base model's.
-        return self._obtain("retrained", lambda: self._train(retain, self.scenario.seed + 1))
-
-    def _reference_artifact(self) -> Artifact:
-        def build() -> Built:
-            retrained = self._model(self._retrained_artifact())
-            return {}, {"base": self.evaluator(self.base), "retrained": self.evaluator(retrained)}
-
-        return self._obtain("reference", build)
-
-    def _gan_artifact(self, label: int) -> Artifact:
-        return self._obtain(f"gan {label}", lambda: self._train_gan(label))
-
-    def _obtain(self, name: str, build: Callable[[], Built]) -> Artifact:
-        kind, description = self._describe(name)
-        artifact = self._store.obtain(kind, description, build)
-        self._seconds[name] = artifact.seconds
-        return artifact
+            compared = {part: key_of(self._describe(part)[1]) for part in ("base", "retrained")}
+            seed = {"evaluation_seed": scenario.evaluation_seed}
+            kind, described = name, {**compared, **forget, **seed}
+        return kind, {**described, "recipe": RECIPES[kind]}
 
     def _model(self, artifact: Artifact) -> nn.Module:
         model = self._fresh_model(seed=0)
@@ -225,10 +243,61 @@ class Workbench:
         shape, classes = self.dataset.image_shape, len(self.dataset.classes)
         return models.build(scenario.model, shape, classes, scenario.width, seed)
 
-    def _train(self, samples: Samples, seed: int) -> Built:
+    def _retrain(self) -> Built:
+        retain = self.dataset.train.without(self.scenario.forget)
+        # Another seed: retraining starts from a fresh initialisation, not from the base model's.
+        return self._train(retain, self.scenario.seed + 1)
+
+    def _measure_references(self) -> Built:
+        compared = {"base": self.base, "retrained": self.retrained}
+        return {}, {
+            name: {**self.evaluator(model), **self.comparison(model)}
+            for name, model in compared.items()
+        }
+
+    def _record_log(self) -> Built:
+        """The base model's training once more, with the updates of the batches that held forget
+        samples written down (Graves et al. 2020).
+
+        One sum answers this forget request. A log that can answer every request keeps the updates
+        of all batches; what that takes is in the facts, in bytes.
+        """
+        scenario = self.scenario
+        wanted = torch.tensor(scenario.forget, device=self.device)
+        model = self._fresh_model(scenario.seed).to(self.device)
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        summed = {name: torch.zeros_like(value) for name, value in before.items()}
+        batches = {"all": 0, "with_forget_samples": 0}
+
+        def record(labels: Tensor) -> None:
+            touched = bool(torch.isin(labels, wanted).any())
+            batches["all"] += 1
+            batches["with_forget_samples"] += touched
+            for name, parameter in model.named_parameters():
+                if touched:
+                    summed[name] += parameter.detach() - before[name]
+                before[name].copy_(parameter.detach())
+
+        self._train(self.dataset.train, scenario.seed, model, record)
+        size = sum(value.numel() * value.element_size() for value in summed.values())
+        return summed, {
+            "batches": batches["all"],
+            "batches_with_forget_samples": batches["with_forget_samples"],
+            "bytes": size,
+            "bytes_of_sums_per_class": size * len(self.dataset.classes),
+            "bytes_of_a_full_log": size * batches["all"],
+        }
+
+    def _train(
+        self,
+        samples: Samples,
+        seed: int,
+        model: nn.Module | None = None,
+        after_step: Callable[[Tensor], None] | None = None,
+    ) -> Built:
         """The thesis' recipe (4.3.1): Adam on cross-entropy. The curve goes into the facts."""
         scenario = self.scenario
-        model = self._fresh_model(seed).to(self.device)
+        model = self._fresh_model(seed).to(self.device) if model is None else model
         rng = torch.Generator(self.device).manual_seed(seed)
         held_out = self.dataset.validation
         curve = []
@@ -239,6 +308,7 @@ class Workbench:
             learning_rate=scenario.learning_rate,
             batch_size=scenario.batch_size,
             rng=rng,
+            after_step=after_step,
         ):
             correct = accuracy(predict(model, held_out.images), held_out.labels)
             curve.append({"training_loss": loss, "validation_accuracy": correct})

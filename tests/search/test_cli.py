@@ -26,6 +26,7 @@ from tests.search.toys import (
     run_study,
     settle,
     stored,
+    toy_metrics,
     toy_row,
     toy_spec,
     write_study,
@@ -261,6 +262,20 @@ def test_best_as_toml_is_a_specification_of_the_first(
     spec = resolve(load_spec(path, {}), NOWHERE)
     assert spec.space == {"learning_rate": 1e-4, "samples_per_class": 500}
     assert (spec.name, spec.method, spec.scenario.width) == ("toy-best", "mugan", 0.5)
+
+
+@pytest.mark.parametrize("flag", ["--toml", "--json"])
+def test_a_word_in_one_study_leaves_the_numbers_of_another(
+    forgetune: Command, three: Path, flag: str
+) -> None:
+    write_study(three, [toy_row(0, {"temperature": 2.0}, m_gap=0.5)], name="numbers")
+    write_study(three, [toy_row(0, {"temperature": "hot"}, m_gap=50.0)], name="words")
+    said = forgetune("best", "--top", "1", flag, "--results", three)
+    if flag == "--toml":
+        found = tomllib.loads(said.out)["space"]
+    else:
+        found = json.loads(said.out)[0]["hyperparameters"]
+    assert found == {"learning_rate": 1e-4, "samples_per_class": 500, "temperature": 2.0}
 
 
 @pytest.mark.parametrize("content", [None, b"{", b"{}"])
@@ -716,7 +731,7 @@ def test_a_trial_prints_its_outcome_as_json_and_saves_weights_that_load(
     found = json.loads(said.out)
     assert (found["state"], found["method"], found["seed"]) == ("complete", "original", 5)
     assert (found["hyperparameters"], found["reason"]) == ({}, None)
-    assert set(found["metrics"]) == set(METRICS)
+    assert set(toy_metrics(0)) <= set(found["metrics"]) <= set(METRICS)
     # The original model is the base model, and its gap is the distance to the retrained one.
     base, retrained = found["references"]["base"], found["references"]["retrained"]
     assert base == bench.references["base"]
@@ -739,9 +754,9 @@ def test_a_trial_prints_a_table_beside_the_reference_models(
     assert said.code == 0
     assert said.out.startswith("original(), seed 0: complete")
     line = next(line for line in said.out.splitlines() if line.startswith("│ retain_accuracy"))
-    base, retrained, unlearned = [cell.strip() for cell in line.split("│")[2:5]]
-    assert base == unlearned == f"{bench.references['base']['retain_accuracy']:.1f}"
-    assert retrained == f"{bench.references['retrained']['retain_accuracy']:.1f}"
+    base, retrained, unlearned = [float(cell) for cell in line.split("│")[2:5]]
+    for shown, name in ((base, "base"), (unlearned, "base"), (retrained, "retrained")):
+        assert shown == pytest.approx(bench.references[name]["retain_accuracy"], abs=0.06)
     assert "unlearned in " in said.out
 
 
@@ -754,7 +769,7 @@ def test_the_same_trial_twice_gives_the_same_figures(
         for seed in (3, 3, 4)
     )
     assert one == two
-    assert set(other) == set(METRICS)
+    assert set(other) == set(one)
 
 
 def test_a_trial_that_does_not_complete_ends_with_code_one_and_saves_nothing(

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from search import results
 from search.results import Row
-from tests.search.toys import as_table, only_line, toy_row
+from tests.search.toys import as_table, measured, only_line, toy_row
 from trainables.errors import InvalidRequest
 
 
@@ -69,7 +69,7 @@ def test_a_row_comes_back_as_it_was_written(folder: Path) -> None:
     table, damaged = results.read_study(folder)
     (found,) = results.rows_of(table)
     assert damaged == []
-    assert found == row
+    assert measured(found) == measured(row)
     for name, kind in (("flag", bool), ("direction", str), ("epochs", int), ("rate", float)):
         assert type(found[f"p_{name}"]) is kind
 
@@ -380,7 +380,7 @@ def test_a_reader_that_meets_a_compaction_sees_every_row_and_no_damage(
 ) -> None:
     write(folder, *(toy_row(number) for number in range(3)))
     read = pq.read_table
-    met = []
+    met: list[Path] = []
 
     def meeting(path: Path, **how: Any) -> pa.Table:
         if not met:

@@ -40,10 +40,7 @@ Draw = dict[str, Any]
 
 def suggest(trial: optuna.Trial, space: dict[str, BaseDistribution] = SPACE) -> Draw:
     """What a trial draws from a space."""
-    return {
-        name: trial._suggest(name, distribution)  # type: ignore[arg-type]
-        for name, distribution in space.items()
-    }
+    return {name: trial._suggest(name, distribution) for name, distribution in space.items()}
 
 
 def draw(name: str, number: int, seed: int = 0, earlier: str = "running") -> Draw:

@@ -105,11 +105,11 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     ("text", "wrong", "possible"),
     [
         ("trails = 3", "unknown key 'trails'; did you mean 'trials'?", "sampler"),
-        ("zzz = 3", "unknown key 'zzz'", "trials"),
+        ("zzz = 3", "unknown key 'zzz'", "method"),
         ("[scenario]\nforgit = [3]", "unknown key of scenario 'forgit'", "validation_fraction"),
         ("[resources]\ngpus = 1", "unknown key of resources 'gpus'", "gpus_per_trial"),
         ("[resources]\nwidth = 1", "unknown key of resources 'width'", "cpus_per_trial"),
-        ("[search]\nwidth = 1", "unknown key 'search'", "space"),
+        ("[search]\nwidth = 1", "unknown key 'search'", "method"),
     ],
 )
 def test_an_unknown_key_is_refused_with_those_of_its_section(
@@ -132,6 +132,7 @@ def test_a_mistyped_key_of_a_section_is_refused_with_the_nearest_one() -> None:
     ("values", "key"),
     [
         ({"trials": "many"}, "trials is 'many'"),
+        ({"trials": "100"}, "trials is '100'"),
         ({"trials": 0}, "trials is 0"),
         ({"trials": -3}, "trials is -3"),
         ({"trials": 1.5}, "trials is 1.5"),
@@ -194,6 +195,12 @@ def test_truth_values_are_no_numbers() -> None:
 
 def test_a_space_that_is_no_table_is_refused_by_its_name() -> None:
     assert refusal({"space": 3}).startswith("space: ")
+
+
+def test_whole_numbers_are_taken_for_fractions() -> None:
+    values = {"mia_tolerance": 3, "trial_timeout": 5, "scenario": {"width": 1}}
+    spec = validate(values)
+    assert (spec.mia_tolerance, spec.trial_timeout, spec.scenario.width) == (3.0, 5.0, 1.0)
 
 
 @pytest.mark.parametrize("name", ["a", "A1", "9", "a.b", "a_b-c.d", "x" * 100, "a..b"])

@@ -40,7 +40,11 @@ def loaded(folder: Path, text: str) -> StudySpec:
 
 
 def test_the_toml_form_is_a_specification_with_everything_fixed(tmp_path: Path) -> None:
-    values = {"learning_rate": 0.000123, "samples_per_class": 731, "temperature": 8.0}
+    values: dict[str, Any] = {
+        "learning_rate": 0.000123,
+        "samples_per_class": 731,
+        "temperature": 8.0,
+    }
     values |= {"forget_batch_size": 16, "retain_batch_size": 128, "direction": "model"}
     text = tables.as_toml(toy_row(4, values), SPEC.model_dump(mode="json"))
     assert tomllib.loads(text)["space"] == values

@@ -15,7 +15,7 @@ from search import results
 from search.ledger import Ledger, Ticket
 from search.results import Row
 from search.spec import StudySpec, resolve, validate
-from trainables.outcome import METRICS, Outcome, State
+from trainables.outcome import Outcome, State
 from trainables.scenario import Places
 
 NOWHERE = Places(data=Path("/nonexistent/data"), artifacts=Path("/nonexistent/artifacts"))
@@ -81,6 +81,11 @@ def run_study(root: Path, **values: Any) -> list[Row]:
 def stored(root: Path, name: str = "toy") -> list[Row]:
     """A study's rows as they are in Parquet."""
     return list(results.rows_of(results.scan(root, name)))
+
+
+def measured(row: Row) -> Row:
+    """A row without its nulls."""
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def toy_row(
@@ -202,6 +207,3 @@ def only_line(text: str) -> str:
     lines = text.splitlines()
     assert len(lines) == 1, text
     return lines[0]
-
-
-assert set(toy_metrics(0)) == set(METRICS)

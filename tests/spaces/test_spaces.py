@@ -17,6 +17,17 @@ from optuna.distributions import (
 import spaces
 from trainables import methods
 
+SCRUB: dict[str, BaseDistribution] = {
+    "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
+    "alpha": FloatDistribution(1e-3, 1.0, log=True),
+    "gamma": FloatDistribution(0.1, 1.0),
+    "max_steps": IntDistribution(1, 5),
+    "epochs": IntDistribution(5, 10),
+    "temperature": CategoricalDistribution([1.0, 2.0, 4.0]),
+    "forget_batch_size": CategoricalDistribution([16, 64, 256]),
+    "retain_batch_size": CategoricalDistribution([32, 64, 128]),
+}
+
 EXPECTED: dict[str, dict[str, BaseDistribution]] = {
     "original": {},
     "retrain": {},
@@ -24,6 +35,44 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
         "epochs": IntDistribution(1, 10),
         "batch_size": CategoricalDistribution([64, 128, 256]),
+    },
+    "negative_gradient": {
+        "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
+        "epochs": IntDistribution(1, 5),
+        "batch_size": CategoricalDistribution([32, 64, 128]),
+    },
+    "random_labels": {
+        "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
+        "epochs": IntDistribution(1, 5),
+        "batch_size": CategoricalDistribution([32, 64, 128]),
+    },
+    "amnesiac": {
+        "scale": FloatDistribution(0.1, 1.0),
+        "repair_learning_rate": FloatDistribution(1e-5, 1e-2, log=True),
+        "repair_epochs": IntDistribution(0, 3),
+    },
+    "bad_teacher": {
+        "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
+        "epochs": IntDistribution(1, 5),
+        "temperature": CategoricalDistribution([1.0, 2.0, 4.0]),
+        "retain_fraction": FloatDistribution(0.1, 1.0),
+        "batch_size": CategoricalDistribution([32, 64, 256]),
+    },
+    "scrub": SCRUB,
+    "scrub_r": SCRUB,
+    "unsir": {
+        "impair_learning_rate": FloatDistribution(1e-5, 5e-2, log=True),
+        "repair_learning_rate": FloatDistribution(1e-5, 5e-2, log=True),
+        "noise_steps": IntDistribution(10, 100),
+        "noise_weight": FloatDistribution(0.01, 1.0, log=True),
+        "noise_batches": IntDistribution(5, 50),
+        "samples_per_class": IntDistribution(100, 1_000, log=True),
+    },
+    "jit": {
+        "learning_rate": FloatDistribution(1e-8, 1e-2, log=True),
+        "sigma": FloatDistribution(0.05, 1.0),
+        "perturbations": CategoricalDistribution([10, 25, 50, 100]),
+        "epochs": IntDistribution(1, 3),
     },
     "mugan": {
         "learning_rate": FloatDistribution(1e-8, 1e-1, log=True),

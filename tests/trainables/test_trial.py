@@ -31,6 +31,14 @@ SHORT: dict[str, dict[str, Any]] = {
     "original": {},
     "retrain": {"epochs": 1, "batch_size": 32},
     "finetune": {"epochs": 1, "batch_size": 32},
+    "negative_gradient": {"epochs": 1},
+    "random_labels": {"epochs": 1},
+    "amnesiac": {"repair_epochs": 1},
+    "bad_teacher": {"batch_size": 32},
+    "scrub": {"epochs": 2, "max_steps": 1},
+    "scrub_r": {"epochs": 2, "max_steps": 1},
+    "unsir": {"noise_steps": 2, "noise_batches": 1, "samples_per_class": 50},
+    "jit": {"perturbations": 2},
     "mugan": {"samples_per_class": 64, "learning_rate": 1e-3},
 }
 """Every method, cut short."""

@@ -41,7 +41,7 @@ class ClassGenerators:
     def draw(self, label: int, count: int, rng: torch.Generator) -> Samples:
         """`count` images of class `label`, in [-1, 1].
 
-        Raises GeneratorError when 20 draws a sample do not suffice.
+        Raises GeneratorError when 20 draws a sample (1,000 at least) do not suffice.
         """
         generator = self.generators[label]
         kept: list[Tensor] = []

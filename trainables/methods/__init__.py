@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from trainables.errors import InvalidRequest, unknown
 
 if TYPE_CHECKING:
-    from typing import ClassVar, Protocol
+    from typing import Protocol
 
     import torch
     from torch import nn
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     class Method(Protocol):
         """A frozen dataclass whose fields are the hyperparameters, defaults from the paper."""
 
-        needs: ClassVar[frozenset[Access]]
+        @property
+        def needs(self) -> frozenset[Access]:
+            """What it may touch; a class variable where no hyperparameter changes it."""
+            ...
 
         def unlearn(
             self, model: nn.Module, access: Granted, rng: torch.Generator
@@ -41,14 +45,31 @@ METHODS: dict[str, str] = {
     "original": "trainables.methods.original:Original",
     "retrain": "trainables.methods.retrain:Retrain",
     "finetune": "trainables.methods.finetune:Finetune",
+    "negative_gradient": "trainables.methods.negative_gradient:NegativeGradient",
+    "random_labels": "trainables.methods.random_labels:RandomLabels",
+    "amnesiac": "trainables.methods.amnesiac:Amnesiac",
+    "bad_teacher": "trainables.methods.bad_teacher:BadTeacher",
+    "scrub": "trainables.methods.scrub:Scrub",
+    "scrub_r": "trainables.methods.scrub_r:ScrubRewind",
+    "unsir": "trainables.methods.unsir:Unsir",
+    "jit": "trainables.methods.jit:JiT",
     "mugan": "trainables.methods.mugan:MuGAN",
 }
 
 
+MOST = 2**63 - 1
+"""The largest whole number that a column of results can hold."""
+
+
 def available() -> dict[str, str]:
     """Name -> "module:class" of every method, third parties' included; ours go first."""
-    theirs = {entry.name: entry.value for entry in entry_points(group="forgetune.methods")}
-    return {**theirs, **METHODS}
+    return {**_theirs(), **METHODS}
+
+
+@cache
+def _theirs() -> dict[str, str]:
+    # Looking through all installed packages takes milliseconds, and is asked for at every trial.
+    return {entry.name: entry.value for entry in entry_points(group="forgetune.methods")}
 
 
 def check_known(name: str) -> None:
@@ -63,7 +84,7 @@ def load(name: str) -> type[Method]:
     module, _, attribute = available()[name].partition(":")
     try:
         loaded: type[Method] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a third party's module may fail in any way
         raise InvalidRequest(f"method {name!r} cannot be loaded: {error}") from error
     return loaded
 
@@ -88,7 +109,7 @@ def make(name: str, values: Mapping[str, Any]) -> Method:
             )
     try:
         return kind(**{key: _typed(key, value, hints[key]) for key, value in values.items()})
-    except (InvalidRequest, OverflowError) as error:
+    except InvalidRequest as error:
         raise InvalidRequest(f"{name}: {error}") from None
 
 
@@ -98,8 +119,11 @@ def _typed(key: str, value: Any, wanted: Any) -> Any:
         if value not in options:
             raise InvalidRequest(f"{key} is {value!r}; possible: {', '.join(map(str, options))}")
         return value
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int and abs(value) > MOST:
+        raise InvalidRequest(f"{key} is too large; possible: up to {MOST}")
+    if wanted is float and type(value) is int:
         return float(value)
     if type(value) is not wanted:
-        raise InvalidRequest(f"{key} is {value!r}; a {wanted.__name__} is needed")
+        kind = {int: "whole number", float: "number", bool: "truth value"}.get(wanted, "word")
+        raise InvalidRequest(f"{key} is {value!r}; a {kind} is needed")
     return value

@@ -9,11 +9,13 @@ from torch import nn
 
 from trainables.errors import InvalidRequest, unknown
 from trainables.models.allcnn import AllCNN
+from trainables.models.resnet9 import ResNet9
 from trainables.models.vgg16 import VGG16
 
 MODELS: dict[str, Callable[[tuple[int, int, int], int, float], nn.Module]] = {
     "allcnn": AllCNN,
     "vgg16": VGG16,
+    "resnet9": ResNet9,
 }
 
 

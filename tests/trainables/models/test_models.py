@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.trainables.toys import same, state
+from tests.trainables.toys import rng, same, state
 from trainables import models
 from trainables.errors import InvalidRequest
 
@@ -23,8 +23,11 @@ def convolutions(model: nn.Module) -> list[nn.Conv2d]:
     return [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
 
 
-@pytest.mark.parametrize(("name", "count"), [("allcnn", 1_620_010), ("vgg16", 14_728_266)])
-def test_the_count_of_parameters_is_the_thesis(name: str, count: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("allcnn", 1_620_010), ("vgg16", 14_728_266), ("resnet9", 6_573_130)],
+)
+def test_the_count_of_parameters_is_the_papers(name: str, count: int) -> None:
     assert parameters(models.build(name, CIFAR, 10, 1.0, seed=0)) == count
 
 
@@ -66,6 +69,9 @@ def test_the_layers_of_vgg16_are_the_papers() -> None:
         ("vgg16", (1, 8, 8), 1.0),
         ("vgg16", (3, 28, 28), 1.0),
         ("vgg16", CIFAR, 1.0),
+        ("resnet9", (1, 8, 8), 1.0),
+        ("resnet9", (1, 28, 20), 1.0),
+        ("resnet9", CIFAR, 1.0),
     ],
 )
 @pytest.mark.parametrize("classes", [2, 100])
@@ -87,7 +93,29 @@ def test_small_images_get_as_many_pools_as_they_can_be_halved(side: int, pools: 
     assert model.eval()(torch.rand(1, 1, side, side)).shape == (1, 10)
 
 
-@pytest.mark.parametrize(("name", "width"), [("allcnn", 0.25), ("vgg16", 1.0)])
+def test_the_layers_of_resnet9_are_the_customary_ones() -> None:
+    model = models.build("resnet9", CIFAR, 10, 1.0, seed=0)
+    layers = convolutions(model)
+    widths = [layer.out_channels for layer in layers]
+    assert widths == [64, 128, 128, 128, 256, 512, 512, 512]
+    assert all(layer.kernel_size == (3, 3) and layer.stride == (1, 1) for layer in layers)
+    assert all(layer.bias is None for layer in layers)
+    assert sum(isinstance(layer, nn.MaxPool2d) for layer in model.modules()) == 3
+
+
+def test_the_residual_pairs_of_resnet9_add_to_what_they_are_given() -> None:
+    """With their weights at zero they answer nothing, so only the shortcuts are left."""
+    model = models.build("resnet9", (1, 8, 8), 3, 1.0, seed=0).eval()
+    inner = [layer for layer in convolutions(model) if layer.in_channels == layer.out_channels]
+    assert len(inner) == 4
+    with torch.no_grad():
+        for layer in inner:
+            layer.weight.zero_()
+        outputs = model(torch.rand(2, 1, 8, 8, generator=rng()))
+    assert not torch.allclose(outputs[0], outputs[1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "width"), [("allcnn", 0.25), ("vgg16", 1.0), ("resnet9", 1.0)])
 class TestSeeds:
     """Weights follow from the seed and from nothing else."""
 
@@ -123,6 +151,8 @@ class TestSeeds:
         ("allcnn", CIFAR, 0.001, "width 0.001 leaves AllCNN no channels"),
         ("allcnn", (1, 3, 8), 1.0, "at least 4x4"),
         ("vgg16", CIFAR, 0.5, "vgg16 has one width, 1"),
+        ("resnet9", CIFAR, 0.5, "resnet9 has one width, 1"),
+        ("resnet9", (1, 7, 8), 1.0, "at least 8x8"),
     ],
 )
 def test_what_cannot_be_built_is_refused(

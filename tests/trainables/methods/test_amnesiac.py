@@ -1,0 +1,197 @@
+"""Amnesiac unlearning: the log of the base model's training, and taking it back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tests.trainables.toys import batches_tracked, rng, same, state
+from trainables import models
+from trainables.access import Access, Granted
+from trainables.data import Samples
+from trainables.methods.amnesiac import Amnesiac
+from trainables.scenario import Places, Scenario
+from trainables.training import fit
+from trainables.workbench import Workbench, clone
+
+CPU = torch.device("cpu")
+
+
+def initial(scenario: Scenario) -> nn.Module:
+    """The base model before its training."""
+    return models.build(scenario.model, (1, 8, 8), 3, scenario.width, scenario.seed)
+
+
+def unlearned(bench: Workbench, **values: Any) -> nn.Module:
+    model = clone(bench.base)
+    method = Amnesiac(**values)
+    for result in method.unlearn(model, bench.grant(method.needs), rng()):
+        model = result
+    return model
+
+
+def facts(places: Places) -> dict[str, Any]:
+    (file,) = places.artifacts.glob("log-*.json")
+    found: dict[str, Any] = json.loads(file.read_text())["facts"]
+    return found
+
+
+def own(folder: Path) -> Places:
+    return Places(data=folder, artifacts=folder)
+
+
+@pytest.fixture(scope="module")
+def asked(scenario: Scenario) -> Scenario:
+    return replace(scenario, forget=(0, 1), epochs=3, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("touched")
+
+
+@pytest.fixture(scope="module")
+def touched(asked: Scenario, folder: Path) -> Workbench:
+    bench = Workbench(asked, own(folder), CPU)
+    bench.prepare("log")
+    found = facts(own(folder))
+    assert found["batches"] == found["batches_with_forget_samples"] > 3
+    return bench
+
+
+class TestEveryBatchTouched:
+    """Two of three classes are forgotten in large batches, so that each batch is in the log."""
+
+    def test_taking_all_back_restores_the_initial_weights(
+        self, touched: Workbench, asked: Scenario
+    ) -> None:
+        model = unlearned(touched, repair_epochs=0)
+        moved = 0.0
+        for (name, found), (_, start) in zip(
+            model.named_parameters(), initial(asked).named_parameters(), strict=True
+        ):
+            torch.testing.assert_close(found, start, atol=1e-6, rtol=0, msg=name)
+            moved += (touched.base.get_parameter(name) - start).abs().sum().item()
+        assert moved > 1, "training had moved them"
+
+    def test_half_the_scale_goes_half_the_way(self, touched: Workbench, asked: Scenario) -> None:
+        model = unlearned(touched, scale=0.5, repair_epochs=0)
+        for (name, found), (_, start) in zip(
+            model.named_parameters(), initial(asked).named_parameters(), strict=True
+        ):
+            middle = (touched.base.get_parameter(name) + start) / 2
+            torch.testing.assert_close(found, middle, atol=1e-6, rtol=0, msg=name)
+
+    def test_running_statistics_stay_as_they_are(self, touched: Workbench) -> None:
+        model = unlearned(touched, repair_epochs=0)
+        trained = dict(touched.base.named_buffers())
+        assert any("running_mean" in name for name in trained)
+        for name, found in model.named_buffers():
+            assert torch.equal(found, trained[name]), name
+
+    def test_neither_the_base_model_nor_the_log_changes(self, touched: Workbench) -> None:
+        before = state(touched.base)
+        log = {name: value.clone() for name, value in touched.log.items()}
+        unlearned(touched)
+        assert same(state(touched.base), before)
+        assert same(dict(touched.log), log)
+
+    def test_the_facts_say_what_a_log_takes(
+        self, touched: Workbench, asked: Scenario, folder: Path
+    ) -> None:
+        size = 4 * sum(weight.numel() for weight in initial(asked).parameters())
+        batches = 3 * -(-len(touched.dataset.train) // 64)
+        assert facts(own(folder)) == {
+            "batches": batches,
+            "batches_with_forget_samples": batches,
+            "bytes": size,
+            "bytes_of_sums_per_class": 3 * size,
+            "bytes_of_a_full_log": batches * size,
+        }
+
+    def test_the_log_has_the_parameters_and_nothing_else(self, touched: Workbench) -> None:
+        expected = {name: weight.shape for name, weight in touched.base.named_parameters()}
+        assert {name: update.shape for name, update in touched.log.items()} == expected
+
+
+def test_only_batches_with_forget_samples_are_in_the_log(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    """Against a training loop of our own."""
+    asked = replace(scenario, forget=(1,), epochs=1, batch_size=4)
+    bench = Workbench(asked, own(tmp_path), CPU)
+    train, model, source = bench.dataset.train, initial(asked), rng(asked.seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=asked.learning_rate)
+    expected = {name: torch.zeros_like(weight) for name, weight in model.named_parameters()}
+    touched, batches = 0, 0
+    model.train()
+    for images, labels in train.batches(4, source):
+        before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        optimizer.zero_grad()
+        functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        batches += 1
+        if 1 in labels.tolist():
+            touched += 1
+            for name, weight in model.named_parameters():
+                expected[name] += weight.detach() - before[name]
+    assert 0 < touched < 0.95 * batches
+    for name, update in bench.log.items():
+        torch.testing.assert_close(update, expected[name], atol=1e-6, rtol=1e-4, msg=name)
+    found = facts(own(tmp_path))
+    assert (found["batches"], found["batches_with_forget_samples"]) == (batches, touched)
+
+
+def test_recording_changes_nothing_of_the_training(scenario: Scenario, tmp_path: Path) -> None:
+    """The base model is the initial one plus all updates; here those of one class are all."""
+    asked = replace(scenario, forget=(0, 1), epochs=1, batch_size=128)
+    bench = Workbench(asked, own(tmp_path), CPU)
+    log = bench.log
+    start = dict(initial(asked).named_parameters())
+    for name, weight in bench.base.named_parameters():
+        torch.testing.assert_close(weight, start[name] + log[name], atol=1e-6, rtol=0)
+
+
+def small() -> nn.Module:
+    return models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
+
+
+def granted(log: dict[str, Tensor], retain: Samples) -> Granted:
+    sources: dict[Access, Any] = {
+        Access.FORGET: lambda: retain.where(torch.arange(2)),
+        Access.RETAIN: lambda: retain,
+        Access.LOG: lambda: log,
+    }
+    return Granted(Amnesiac.needs, sources, (1,), 3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_the_log_is_taken_off_by_name_and_scaled(retain_data: Samples, scale: float) -> None:
+    model = small()
+    names = [name for name, _ in model.named_parameters()]
+    log = {
+        name: torch.full_like(model.get_parameter(name), float(names.index(name) + 1))
+        for name in reversed(names)
+    }
+    list(Amnesiac(scale=scale, repair_epochs=0).unlearn(model, granted(log, retain_data), rng()))
+    for index, (name, start) in enumerate(small().named_parameters()):
+        torch.testing.assert_close(model.get_parameter(name), start - scale * (index + 1))
+
+
+def test_the_repair_is_fitting_on_the_retain_data(retain_data: Samples) -> None:
+    model, expected = small(), small()
+    log = {name: torch.zeros_like(weight) for name, weight in model.named_parameters()}
+    method = Amnesiac(repair_learning_rate=3e-3, repair_epochs=2, batch_size=16)
+    steps = [
+        batches_tracked(one) for one in method.unlearn(model, granted(log, retain_data), rng(5))
+    ]
+    assert steps == [0, 3, 6], "yielded once the log is taken back, then after each epoch"
+    list(fit(expected, retain_data, epochs=2, learning_rate=3e-3, batch_size=16, rng=rng(5)))
+    assert same(state(model), state(expected))

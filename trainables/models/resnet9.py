@@ -1,0 +1,57 @@
+"""ResNet9, the small residual network that is customary on CIFAR (He et al. 2016)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from trainables.errors import InvalidRequest
+
+
+def _block(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
+    if pool:
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(_block(channels, channels), _block(channels, channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.layers(features)  # type: ignore[no-any-return]
+
+
+class ResNet9(nn.Module):
+    """Four convolutions of 64 to 512 channels, two residual pairs, a global max-pool, one linear
+    layer.
+
+    6,573,130 parameters at 3x32x32 and 10 classes. Maps (n, c, h, w) to logits (n, num_classes).
+    Needs images of at least 8x8.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, width: float) -> None:
+        super().__init__()
+        if width != 1:
+            raise InvalidRequest(f"resnet9 has one width, 1 (not {width:g}); narrow allcnn instead")
+        if min(image_shape[1:]) < 8:
+            raise InvalidRequest(f"ResNet9 needs images of at least 8x8, not {image_shape[1:]}")
+        self.features = nn.Sequential(
+            _block(image_shape[0], 64),
+            _block(64, 128, pool=True),
+            _Residual(128),
+            _block(128, 256, pool=True),
+            _block(256, 512, pool=True),
+            _Residual(512),
+        )
+        self.classifier = nn.Linear(512, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.features(images)
+        logits: Tensor = self.classifier(features.amax(dim=(2, 3)))
+        return logits
