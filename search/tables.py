@@ -15,8 +15,14 @@ from search.status import Status, failed
 
 
 def hyperparameters(row: Row) -> dict[str, Any]:
-    """The hyperparameters of a trial, by name."""
-    return {k.removeprefix("p_"): v for k, v in row.items() if k.startswith("p_") and v is not None}
+    """The hyperparameters of a trial, by name; those that were set as they were set.
+
+    A column may have been read as words for another study's sake; the JSON beside it never is.
+    """
+    columns = {
+        k.removeprefix("p_"): v for k, v in row.items() if k.startswith("p_") and v is not None
+    }
+    return {**columns, **json.loads(row["params_json"])}
 
 
 def number(value: float | None, digits: int = 1) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+import spaces
+from trainables import methods
 from trainables.scenario import Places, Scenario
 from trainables.sources import read
 from trainables.workbench import Workbench
@@ -17,6 +19,13 @@ from trainables.workbench import Workbench
 def one_thread() -> None:
     """Two processes of one thread each are faster on two cores than with two threads each."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def entry_points_are_looked_up_anew() -> None:
+    """Tests that pretend to have other packages installed must not see what was found before."""
+    methods._theirs.cache_clear()
+    spaces._theirs.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -136,7 +136,9 @@ def test_the_json_form_holds_hyperparameters_and_metrics() -> None:
 
 def test_hyperparameters_are_the_p_columns_that_have_a_value() -> None:
     row: Row = {"p_a": 0, "p_b": None, "p_c": False, "m_d": 1.0, "number": 2, "p_p_e": ""}
-    assert tables.hyperparameters(row) == {"a": 0, "c": False, "p_e": ""}
+    assert tables.hyperparameters({**row, "params_json": "{}"}) == {"a": 0, "c": False, "p_e": ""}
+    read_as_words = {"p_a": "0.5", "params_json": '{"a": 0.5}'}
+    assert tables.hyperparameters(read_as_words) == {"a": 0.5}
 
 
 def test_configurations_show_figures_and_hyperparameters_side_by_side() -> None:
