@@ -314,7 +314,7 @@ def trial(
     from trainables.errors import InvalidRequest
     from trainables.outcome import State
     from trainables.trial import run_trial
-    from trainables.workbench import save_model, shared_workbench
+    from trainables.workbench import save_model, shared_workbench, use_threads
 
     overrides = _given(
         method=method,
@@ -333,6 +333,7 @@ def trial(
     chosen = known.make(resolved.method, values)
     if save is not None and (save.is_dir() or not save.parent.is_dir()):
         raise InvalidRequest(f"--save {save}: give a file in a folder that is there")
+    use_threads(resolved.resources.cpus_per_trial)  # as a study's workers do, for equal numbers
     bench = shared_workbench(specs.scenario_of(resolved), places)
     with Progress(Console(stderr=True)) as progress:
         expensive: tuple[str, ...] = tuple(resolved.metrics)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from ray import tune
 
 from trainables import methods
@@ -16,7 +15,7 @@ from trainables.errors import TrialFailed
 from trainables.outcome import State
 from trainables.scenario import Places, Scenario
 from trainables.trial import run_trial
-from trainables.workbench import save_model, shared_workbench
+from trainables.workbench import save_model, shared_workbench, use_threads
 
 SEED = "seed"
 """Config key of the unlearning seed; every other key is a hyperparameter."""
@@ -47,7 +46,7 @@ def trainable(
 
     class UnlearningTrial(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
-            torch.set_num_threads(_cpus_assigned())
+            use_threads(_cpus_assigned())
             self.bench = shared_workbench(scenario, where)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -339,9 +339,14 @@ def shared_workbench(scenario: Scenario, places: Places) -> Workbench:
     return Workbench(scenario, places, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def use_threads(count: int) -> None:
+    """CPU threads of this process. The last digits of a trial's numbers depend on them."""
+    torch.set_num_threads(count)
+
+
 def prepare_part(scenario: Scenario, places: Places, name: str, threads: int) -> dict[str, Any]:
     """`Workbench.prepare` in a process of its own, with this many CPU threads."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     return shared_workbench(scenario, places).prepare(name)
 
 
