@@ -215,7 +215,7 @@ SOURCES: dict[str, Source] = {
         validation_fraction=0.2,
         width=0.25,
         gan_steps=1_000,
-        samples_per_class=1_000,
+        samples_per_class=700,
         forget=3,
     ),
     "mnist": Source(

@@ -464,7 +464,7 @@ def test_datasets_lists_what_is_known_and_how_to_give_one_s_own(forgetune: Comma
         assert f"│ {name} " in said.out
     digits = next(line for line in said.out.splitlines() if line.startswith("│ digits "))
     assert [cell.strip() for cell in digits.strip("│").split("│")][2:] == [
-        *("20% of training", "0.25", "1,000"),
+        *("20% of training", "0.25", "700"),
     ]
     assert "FILE.npz" in said.out
     assert "train/CLASS/*.png" in said.out

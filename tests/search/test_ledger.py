@@ -779,7 +779,7 @@ def test_the_description_says_what_the_study_is(tmp_path: Path, folder: Path) ->
     assert described is not None
     assert described["schema"] == 1
     assert described["spec"] == toy_spec(method="mugan").model_dump(mode="json")
-    assert described["space"]["samples_per_class"] == "100..1000 (log, whole)"
+    assert described["space"]["samples_per_class"] == "100..700 (log, whole)"
     assert described["dataset_fingerprint"] == FINGERPRINT
     assert set(described["versions"]) == {"forgetune", "torch", "ray", "optuna"}
 

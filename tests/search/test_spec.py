@@ -292,7 +292,7 @@ def test_an_unknown_hyperparameter_of_the_space_is_refused() -> None:
 
 
 def test_samples_per_class_are_capped_to_what_suits_digits() -> None:
-    assert resolve(StudySpec(), NOWHERE).space == {"samples_per_class": "100..1000"}
+    assert resolve(StudySpec(), NOWHERE).space == {"samples_per_class": "100..700"}
 
 
 @pytest.mark.parametrize("given_by_user", ["50..20000", 5000, [100, 5000], "100..10000"])
@@ -305,7 +305,7 @@ def test_samples_per_class_are_not_capped_when_the_user_says_what_they_are(
 
 def test_a_cap_leaves_the_user_s_other_overrides() -> None:
     spec = resolve(validate({"space": {"temperature": 2.0}}), NOWHERE)
-    assert spec.space == {"temperature": 2.0, "samples_per_class": "100..1000"}
+    assert spec.space == {"temperature": 2.0, "samples_per_class": "100..700"}
 
 
 def test_a_method_without_samples_per_class_is_not_capped() -> None:
@@ -472,7 +472,7 @@ def test_nested_changes_are_named_by_their_path() -> None:
 
 def test_parts_of_a_space_that_come_and_go_are_named() -> None:
     spec = resolve(validate({"space": {"temperature": 2.0}}), NOWHERE)
-    assert changed(spec, space={"learning_rate": 0.1, "samples_per_class": "100..1000"}) == [
+    assert changed(spec, space={"learning_rate": 0.1, "samples_per_class": "100..700"}) == [
         "space.learning_rate: None -> 0.1",
         "space.temperature: 2.0 -> None",
     ]
