@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from trainables import methods
-from trainables.errors import Diverged, TrialTimeout
+from trainables.errors import Diverged, InvalidRequest, TrialTimeout, unknown
 from trainables.metrics.anamnesis import anamnesis_index
 from trainables.metrics.gap import gap
-from trainables.outcome import Outcome, State
+from trainables.outcome import EXPENSIVE, Outcome, State
 from trainables.training import check_finite
 from trainables.workbench import Workbench, clone
 
@@ -38,6 +38,9 @@ def run_trial(
     Raises InvalidRequest for an unknown method or hyperparameter and whatever keeps the
     workbench from being set up; a failure of the trial itself is an outcome, never an exception.
     """
+    for name in expensive:
+        if name not in EXPENSIVE:
+            raise InvalidRequest(unknown("group of metrics", name, EXPENSIVE))
     chosen = methods.make(method, values)
     access = workbench.grant(chosen.needs)
     references = workbench.references
