@@ -35,7 +35,7 @@ Dataset = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="see `forgetune datasets`; or a .npz file, or a folder of images"),
 ]
-Model = Annotated[Optional[str], typer.Option(help="allcnn or vgg16")]  # noqa: UP045
+Model = Annotated[Optional[str], typer.Option(help="allcnn, vgg16 or resnet9")]  # noqa: UP045
 Width = Annotated[Optional[float], typer.Option(help="factor on AllCNN's channels")]  # noqa: UP045
 Forget = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -74,12 +74,20 @@ def run(
     objective: Annotated[
         OptionalStr, typer.Option(help="pareto (forget down, retain up) or gap [default: pareto]")
     ] = None,
+    pruner: Annotated[
+        OptionalStr,
+        typer.Option(help="stop bad trials early: asha or median; needs --objective gap"),
+    ] = None,
     mia_tolerance: Annotated[
         OptionalFloat, typer.Option(help="most points of MIA from the retrained model's")
     ] = None,
     seed: Annotated[OptionalInt, typer.Option(help="seed of the study [default: 0]")] = None,
     settings: Set = None,
     metrics: Metrics = None,
+    curves: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option("--curves", help="evaluate every trial after each phase or epoch"),
+    ] = None,
     cpus_per_trial: Annotated[OptionalInt, typer.Option(help="[default: 1]")] = None,
     gpus_per_trial: Annotated[
         OptionalFloat, typer.Option(help="may be a fraction [default: 1 if there is one]")
@@ -115,6 +123,8 @@ def run(
         mia_tolerance=mia_tolerance,
         seed=seed,
         metrics=metrics or None,
+        pruner=pruner,
+        curves=curves,
         retries=retries,
         trial_timeout=trial_timeout,
         concurrency=concurrency,

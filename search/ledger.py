@@ -27,13 +27,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from search import results, samplers
+from search import pruners, results, samplers
 from search.space import SearchSpace
 from search.spec import StudySpec, differences, scenario_of
 from trainables import methods
 from trainables.errors import ForgetuneError, InvalidRequest
 from trainables.files import write_whole
-from trainables.outcome import Outcome, State
+from trainables.outcome import CURVE, Outcome, State
 
 WORST = {"forget_accuracy": 100.0, "retain_accuracy": 0.0, "gap": 100.0}
 """What a diverged trial is told to the sampler as, so that it learns to stay away."""
@@ -147,6 +147,21 @@ class Ledger:
         try:
             self._use_sampler(number)
             return self._ticket(self._study.ask())
+        except OSError as error:
+            raise results.unusable(self.folder, error) from error
+
+    def report(self, ticket: Ticket, outcome: Outcome) -> bool:
+        """Note the last point of a running trial's curve; whether the trial is to stop there.
+
+        For studies with one objective. Raises InvalidRequest if the results folder cannot be
+        written.
+        """
+        stored = self._study.get_trials(deepcopy=False)[ticket.number]
+        trial = optuna.trial.Trial(self._study, stored._trial_id)
+        (steering,) = OBJECTIVES[self.spec.objective]
+        try:
+            trial.report(outcome.curve[-1][steering], step=len(outcome.curve))
+            return trial.should_prune()
         except OSError as error:
             raise results.unusable(self.folder, error) from error
 
@@ -271,6 +286,7 @@ class Ledger:
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name=self.name,
             directions=[DIRECTIONS[name] for name in OBJECTIVES[self.spec.objective]],
+            pruner=pruners.make(self.spec.pruner),
             load_if_exists=True,
         )
 
@@ -351,13 +367,14 @@ class Ledger:
     def _row(self, ticket: Ticket, outcome: Outcome) -> results.Row:
         scenario = scenario_of(self.spec)
         found = asdict(outcome)
-        metrics = found.pop("metrics")
+        metrics, curve = found.pop("metrics"), found.pop("curve")
         # Typed as the method types them, so that a column has one type whatever the trial's end.
         del found["hyperparameters"]
         hyperparameters = asdict(methods.make(self.spec.method, ticket.hyperparameters))  # type: ignore[call-overload]
         constraint = None
-        if self.spec.mia_tolerance is not None and "mia" in metrics:
-            constraint = abs(metrics["mia"] - self._retrained_mia) - self.spec.mia_tolerance
+        judged = metrics or (curve[-1] if outcome.state is State.PRUNED and curve else {})
+        if self.spec.mia_tolerance is not None and "mia" in judged:
+            constraint = abs(judged["mia"] - self._retrained_mia) - self.spec.mia_tolerance
         return {
             **found,
             "state": str(outcome.state),
@@ -376,6 +393,7 @@ class Ledger:
             **{f"p_{name}": value for name, value in hyperparameters.items()},
             **{f"m_{name}": value for name, value in metrics.items()},
             "c_mia": constraint,
+            **{f"curve_{name}": [point[name] for point in curve] or None for name in CURVE},
         }
 
     def _tell(self, row: results.Row) -> None:
@@ -392,6 +410,12 @@ class Ledger:
         state, values, constraints = self._verdict(row)
         for name, value in constraints.items():
             optuna.trial.Trial(self._study, trial._trial_id).set_constraint(name, value)
+        if state is TrialState.PRUNED:
+            # Optuna takes the value of a pruned trial from its last report, and only from there.
+            for phase, value in self._reported(row).items():
+                if phase not in trial.intermediate_values:
+                    storage.set_trial_intermediate_value(trial._trial_id, phase, value)
+            values = None
         self._study.tell(number, values, state=state)
 
     def _frozen(self, row: results.Row) -> optuna.trial.FrozenTrial:
@@ -409,19 +433,28 @@ class Ledger:
             distributions=searched,
             user_attrs={ROW: json.dumps(plain)},
             constraints=constraints,
+            intermediate_values=self._reported(row),
         )
+
+    def _reported(self, row: results.Row) -> dict[int, float]:
+        """Phase -> what `report` told of it, had there been reports."""
+        names = OBJECTIVES[self.spec.objective]
+        values = row.get(f"curve_{names[0]}") if len(names) == 1 else None
+        return dict(enumerate(values or [], start=1))
 
     def _verdict(self, row: results.Row) -> tuple[TrialState, list[float] | None, dict[str, float]]:
         """What the sampler is told: state, values, constraints (0 or less is feasible)."""
-        state = State(row["state"])
-        if state not in (State.COMPLETE, State.DIVERGED):
-            return TrialState.FAIL, None, {}
         names = OBJECTIVES[self.spec.objective]
-        complete = state is State.COMPLETE
-        values = [row[f"m_{name}"] if complete else WORST[name] for name in names]
-        if self.spec.mia_tolerance is None:
-            return TrialState.COMPLETE, values, {}
-        return TrialState.COMPLETE, values, {"mia": row["c_mia"] if complete else 100.0}
+        constraints = {} if self.spec.mia_tolerance is None else {"mia": row["c_mia"]}
+        match State(row["state"]):
+            case State.COMPLETE:
+                return TrialState.COMPLETE, [row[f"m_{name}"] for name in names], constraints
+            case State.PRUNED if reported := self._reported(row):
+                return TrialState.PRUNED, [reported[len(reported)]], constraints
+            case State.DIVERGED:
+                worst = [WORST[name] for name in names]
+                return TrialState.COMPLETE, worst, dict.fromkeys(constraints, 100.0)
+        return TrialState.FAIL, None, {}
 
 
 logging.getLogger("filelock").setLevel(logging.ERROR)

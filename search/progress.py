@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from search.ledger import Ticket
 from search.results import Row
+from search.status import failed
 from trainables.outcome import State
 
 QUIET_EVERY = 10.0
@@ -37,7 +39,7 @@ class Progress:
         self._status = ""
         self._last_line = 0.0
         self._running: set[int] = set()
-        self._failed = 0
+        self._failed = self._pruned = 0
         self._best: Row | None = None
         self._done = self._target = self._new = 0
         self._since = 0.0
@@ -71,7 +73,8 @@ class Progress:
     def begin(self, rows: Sequence[Row], target: int) -> None:
         """Trials start; `rows` had settled before."""
         self._target, self._done = target, len(rows)
-        self._failed = sum(row["state"] != State.COMPLETE for row in rows)
+        counts = Counter(row["state"] for row in rows)
+        self._failed, self._pruned = failed(counts), counts[State.PRUNED]
         self._since = time.monotonic()
         for row in rows:
             self._consider(row)
@@ -87,7 +90,9 @@ class Progress:
         self._running.discard(row["number"])
         self._done += 1
         self._new += 1
-        if row["state"] != State.COMPLETE:
+        if row["state"] == State.PRUNED:
+            self._pruned += 1
+        elif row["state"] != State.COMPLETE:
             self._failed += 1
             self.say(f"trial {row['number']} {row['state']}: {row['reason']}")
         self._consider(row)
@@ -109,6 +114,8 @@ class Progress:
 
     def _refresh(self, always: bool = False) -> None:
         parts = [f"{self._done}/{self._target} trials", f"{len(self._running)} running"]
+        if self._pruned:
+            parts.append(f"{self._pruned} pruned")
         if self._failed:
             parts.append(f"{self._failed} failed")
         if self._best is not None:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainables.errors import InvalidRequest, unknown
 from trainables.files import write_whole
-from trainables.outcome import METRICS
+from trainables.outcome import CURVE, METRICS
 
 SCHEMA_VERSION = 1
 
@@ -52,6 +53,8 @@ _CORE: tuple[tuple[str, pa.DataType], ...] = (
 CORE = pa.schema(_CORE)
 METRIC_FIELDS = pa.schema([(f"m_{name}", pa.float64()) for name in METRICS])
 CONSTRAINT_FIELDS = pa.schema([("c_mia", pa.float64())])
+CURVE_FIELDS = pa.schema([(f"curve_{name}", pa.list_(pa.float64())) for name in CURVE])
+_LAST_FIELDS = (*METRIC_FIELDS, *CONSTRAINT_FIELDS, *CURVE_FIELDS)
 
 Row = dict[str, Any]
 """One trial, keyed by column. Nulls mean "not measured"."""
@@ -80,14 +83,15 @@ def study_names(results: Path) -> list[str]:
 
 
 def schema_of(row: Mapping[str, Any]) -> pa.Schema:
-    """The explicit schema of a row: the core, its `p_` columns by type, metrics, constraints."""
+    """The explicit schema of a row: the core, its `p_` columns by type, metrics, constraints, and
+    the curve as lists with an entry for each phase."""
     types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
     hyperparameters = [
         pa.field(name, types[type(value)])
         for name, value in sorted(row.items())
         if name.startswith("p_") and value is not None
     ]
-    fields = [*CORE, *hyperparameters, *METRIC_FIELDS, *CONSTRAINT_FIELDS]
+    fields = [*CORE, *hyperparameters, *_LAST_FIELDS]
     return pa.schema(fields, metadata={"forgetune_schema": str(SCHEMA_VERSION)})
 
 
@@ -173,6 +177,22 @@ def examine(results: Path | str, study: str | None = None) -> tuple[pa.Table, li
     return _combine([table for table, _ in found]), [item for _, bad in found for item in bad]
 
 
+def curves(table: pa.Table) -> pa.Table:
+    """The curves of the trials in `table`, long: a row for each phase (from 1) of each trial.
+
+    Columns: study, number, phase, seconds (of unlearning so far) and the metrics of a curve.
+    Trials without a curve have no rows.
+    """
+    first, *_ = lists = [table[name].combine_chunks() for name in CURVE_FIELDS.names]
+    sizes = pc.fill_null(pc.list_value_length(first), 0).to_pylist()
+    phases = [phase for size in sizes for phase in range(1, size + 1)]
+    long = table.select(["study", "number"]).take(pc.list_parent_indices(first))
+    long = long.append_column("phase", pa.array(phases, pa.int64()))
+    for name, values in zip(CURVE, lists, strict=True):
+        long = long.append_column(name, pc.list_flatten(values))
+    return long
+
+
 def existing(results: Path, name: str) -> Path:
     """The folder of a study that is there. Raises InvalidRequest, naming those that are."""
     folder = study_folder(results, name)
@@ -221,7 +241,7 @@ def timestamp(seconds: float) -> datetime:
 
 def _combine(tables: Sequence[pa.Table]) -> pa.Table:
     if not tables:
-        return pa.schema([*CORE, *METRIC_FIELDS, *CONSTRAINT_FIELDS]).empty_table()
+        return pa.schema([*CORE, *_LAST_FIELDS]).empty_table()
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowTypeError:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -238,6 +238,7 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         self._observer = observer
         self._started: dict[str, float] = {}
         self._ended: list[tuple[Ticket, int, Outcome]] = []
+        self._pruned: dict[str, int] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._started[trial.trial_id] = time.time()
@@ -248,7 +249,14 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         ticket, slot = self._forget(trial)
         if ticket is None or "state" not in trial.last_result:
             return  # stopped before it had a result: it stays asked, and is run again
-        self._ended.append((ticket, slot, _outcome(trial.last_result)))
+        outcome = _outcome(trial.last_result)
+        pruned_at = self._pruned.pop(trial.trial_id, None)
+        if outcome.state is State.PRUNED:
+            if pruned_at is None:
+                return  # stopped between two phases, by nobody who judged it
+            reason = f"stopped by {self._ledger.spec.pruner} after phase {pruned_at}"
+            outcome = replace(outcome, reason=reason)
+        self._ended.append((ticket, slot, outcome))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         started = self._started.get(trial.trial_id, time.time())
@@ -280,7 +288,18 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         return self._searcher.failure is not None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        """Whether to stop this trial after the phase that it reports."""
+        if result.get("state") != State.PRUNED or trial_id not in self._searcher.tickets:
+            return False
+        outcome = _outcome(result)
+        try:
+            stop = self._ledger.report(self._searcher.tickets[trial_id][0], outcome)
+        except Exception as error:
+            self._searcher.failure = error
+            return False
+        if stop:
+            self._pruned[trial_id] = len(outcome.curve)
+        return stop
 
     def _forget(self, trial: Any) -> tuple[Ticket | None, int]:
         self._started.pop(trial.trial_id, None)
@@ -306,7 +325,7 @@ def _outcome(result: dict[str, Any]) -> Outcome:
     return Outcome(
         state=State(result["state"]),
         metrics={name: result[name] for name in METRICS if name in result},
-        **{name: result[name] for name in _OUTCOME_FIELDS},
+        **{name: result[name] for name in _OUTCOME_FIELDS if name in result},
     )
 
 

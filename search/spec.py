@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
-from search import samplers
+from search import pruners, samplers
 from search.space import Override, SearchSpace
 from trainables import methods
 from trainables.errors import InvalidRequest, unknown
@@ -27,7 +27,8 @@ from trainables.sources import SOURCES, read, source
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 EXECUTION = (
-    *("trials", "sampler", "metrics", "retries", "trial_timeout", "concurrency", "resources"),
+    *("trials", "sampler", "pruner", "metrics", "curves"),
+    *("retries", "trial_timeout", "concurrency", "resources"),
 )
 """What may change when a study is continued; all else says what the study *is*."""
 
@@ -67,9 +68,11 @@ class StudySpec(_Section):
     """A search: scenario, method, space, objectives and number of trials.
 
     `trials` is a target, not an increment. `mia_tolerance` (points) makes the distance of the MIA
-    to the retrained model's a constraint. `metrics` adds expensive ones to those of every trial.
-    `retries` counts further attempts of a trial whose
-    worker died; `trial_timeout` is in seconds; `concurrency` bounds the trials run at once.
+    to the retrained model's a constraint. `pruner` stops trials early, in studies with one
+    objective. `metrics` adds expensive ones to those of every trial; `curves` has every trial
+    evaluated after each phase or epoch, as a pruner has. `retries` counts further attempts of a
+    trial whose worker died; `trial_timeout` is in seconds; `concurrency` bounds the trials run at
+    once.
     """
 
     name: str | None = None
@@ -79,7 +82,9 @@ class StudySpec(_Section):
     objective: Literal["pareto", "gap"] = "pareto"
     mia_tolerance: Annotated[float, Field(ge=0)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
+    pruner: str = "none"
     metrics: list[Literal["anamnesis"]] = []
+    curves: bool = False
     retries: Annotated[int, Field(ge=0)] = 3
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
     concurrency: Positive | None = None
@@ -114,6 +119,12 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     """
     methods.check_known(spec.method)
     samplers.check_known(spec.sampler)
+    pruners.check_known(spec.pruner)
+    if spec.pruner != "none" and spec.objective != "gap":
+        raise InvalidRequest(
+            f"the pruner {spec.pruner} needs one objective to judge by: give --objective gap, or "
+            "no pruner"
+        )
     if spec.name is not None:
         check_name(spec.name)
     given = spec.scenario

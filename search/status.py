@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def _seconds_left(table: pa.Table, target: int | None, holder: dict[str, Any]) -
     return float(max(0.0, pace * (target - table.num_rows)))
 
 
-def failed(states: dict[str, int]) -> int:
-    """How many trials ended in another state than `complete`."""
-    return sum(count for state, count in states.items() if state != State.COMPLETE)
+def failed(states: Mapping[str, int]) -> int:
+    """How many trials ended in a state other than `complete` and `pruned`."""
+    expected = (State.COMPLETE, State.PRUNED)
+    return sum(count for state, count in states.items() if state not in expected)

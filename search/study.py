@@ -101,6 +101,8 @@ class Study:
             places=self.places,
             timeout=self.spec.trial_timeout,
             expensive=tuple(self.spec.metrics),
+            curve=self.spec.curves,
+            report_phases=self.spec.pruner != "none",
             settle_failures=True,
         )
         scheduling.run_trials(ledger, kind, allotment, shown)

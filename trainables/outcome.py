@@ -8,7 +8,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """How a trial ended. Only `complete` trials have metrics."""
+    """How a trial ended. Only `complete` trials have metrics; `pruned` ones have their curve."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"
@@ -46,13 +46,19 @@ METRICS: dict[str, str] = {
 EXPENSIVE = ("anamnesis",)
 """Groups of metrics that are measured only where they are asked for."""
 
+CURVE = ("seconds", "forget_accuracy", "retain_accuracy", "mia", "gap")
+"""What a curve holds for each phase or epoch: seconds of unlearning so far, and the metrics of
+these names, on validation images."""
+
 
 @dataclass(frozen=True)
 class Outcome:
     """One trial's end. Times are seconds, `started` and `finished` seconds since 1970 (UTC).
 
     `prepare_seconds` is what the artifacts that the method needs cost when they were built;
-    `unlearn_seconds` the method's own work, drawing from trained generators included.
+    `unlearn_seconds` the method's own work, drawing from trained generators included;
+    `evaluate_seconds` all evaluation, that of the curve included. `curve` has, where it was asked
+    for, an entry with the keys of `CURVE` for each phase or epoch of the method.
     """
 
     state: State
@@ -69,3 +75,4 @@ class Outcome:
     device: str = "cpu"
     peak_memory_mb: float | None = None
     host: str | None = None
+    curve: list[dict[str, float]] = field(default_factory=list)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from torch import nn
 
 from trainables import methods
 from trainables.errors import TrialFailed
-from trainables.outcome import State
+from trainables.outcome import Outcome, State
 from trainables.scenario import Places, Scenario
-from trainables.trial import run_trial
+from trainables.trial import trial_phases
 from trainables.workbench import save_model, shared_workbench, use_threads
 
 SEED = "seed"
@@ -28,6 +30,8 @@ def trainable(
     places: Places | None = None,
     timeout: float | None = None,
     expensive: tuple[str, ...] = (),
+    curve: bool = False,
+    report_phases: bool = False,
     settle_failures: bool = False,
 ) -> type[tune.Trainable]:
     """A class Trainable for anyone's `ray.tune.Tuner`, reusable between trials.
@@ -36,7 +40,11 @@ def trainable(
     underscore are ignored. One training iteration is one trial; its result holds every metric of
     `trainables.outcome.METRICS` beside `state`, `reason` and the seconds it took; its checkpoint
     the unlearned weights (`model.safetensors`) and `outcome.json`. `timeout` is in seconds;
-    `expensive` names groups of metrics as for `run_trial`.
+    `expensive` names groups of metrics and `curve` asks for a curve, as for `run_trial`.
+
+    With `report_phases` an iteration is one phase or epoch of the method, for schedulers that stop
+    early: each reports `forget_accuracy`, `retain_accuracy`, `mia` and `gap` on validation images,
+    and one more, the last, all of the above.
 
     A failing trial raises, as Tune's users expect, unless `settle_failures` asks for a result
     with its state and reason. Raises InvalidRequest for an unknown method.
@@ -48,20 +56,31 @@ def trainable(
         def setup(self, config: dict[str, Any]) -> None:
             use_threads(_cpus_assigned())
             self.bench = shared_workbench(scenario, where)
+            self.phases = self.begin()
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.phases = self.begin()
             return True
 
-        def step(self) -> dict[str, Any]:
+        def begin(self) -> Iterator[tuple[Outcome, nn.Module | None]]:
             config = {k: v for k, v in self.config.items() if not k.startswith("_")}
             seed = config.pop(SEED, 0)
-            self.outcome, self.model = run_trial(
-                self.bench, method, config, seed, timeout, expensive
+            return trial_phases(
+                self.bench, method, config, seed, timeout, expensive, curve or report_phases
             )
-            if self.outcome.state is not State.COMPLETE and not settle_failures:
-                raise TrialFailed(f"{self.outcome.state}: {self.outcome.reason}")
+
+        def step(self) -> dict[str, Any]:
+            if report_phases:
+                self.outcome, self.model = next(self.phases)
+            else:
+                *_, (self.outcome, self.model) = self.phases
+            state = self.outcome.state
+            under_way = state is State.PRUNED  # what it would be if it were stopped here
+            if state is not State.COMPLETE and not under_way and not settle_failures:
+                raise TrialFailed(f"{state}: {self.outcome.reason}")
             flat = asdict(self.outcome)
-            return {**flat.pop("metrics"), **flat, tune.result.DONE: True}
+            metrics = flat.pop("metrics") or (self.outcome.curve[-1] if under_way else {})
+            return {**metrics, **flat, tune.result.DONE: not under_way}
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             folder = Path(checkpoint_dir)
@@ -70,7 +89,7 @@ def trainable(
                 save_model(self.model, folder / "model.safetensors")
 
         def load_checkpoint(self, checkpoint: Any) -> None:
-            """A trial is one iteration: there is nothing to go on from."""
+            """A trial takes seconds: an interrupted one starts afresh."""
 
     UnlearningTrial.__name__ = f"{method}_trial"
     return UnlearningTrial

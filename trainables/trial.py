@@ -30,58 +30,98 @@ def run_trial(
     seed: int,
     timeout: float | None = None,
     expensive: tuple[str, ...] = (),
+    curve: bool = False,
 ) -> tuple[Outcome, nn.Module | None]:
     """Run one method on a clone of the base model; the outcome, and the unlearned model if any.
 
     `values` are hyperparameters; those not given keep their defaults. `timeout` is in seconds;
-    `expensive` names the groups of `trainables.outcome.EXPENSIVE` that are to be measured too.
-    Raises InvalidRequest for an unknown method or hyperparameter and whatever keeps the
-    workbench from being set up; a failure of the trial itself is an outcome, never an exception.
+    `expensive` names the groups of `trainables.outcome.EXPENSIVE` that are to be measured too;
+    `curve` asks for an evaluation after each phase or epoch. Raises InvalidRequest for an unknown
+    method or hyperparameter and whatever keeps the workbench from being set up; a failure of the
+    trial itself is an outcome, never an exception.
+    """
+    *_, last = trial_phases(workbench, method, values, seed, timeout, expensive, curve)
+    return last
+
+
+def trial_phases(
+    workbench: Workbench,
+    method: str,
+    values: dict[str, Any],
+    seed: int,
+    timeout: float | None = None,
+    expensive: tuple[str, ...] = (),
+    curve: bool = True,
+) -> Iterator[tuple[Outcome, nn.Module | None]]:
+    """`run_trial` in steps: what came last is the trial's end.
+
+    With `curve`, first yields after each phase or epoch what the trial comes to if it is left
+    there: an outcome in the state `pruned`, with the curve so far. The time that the caller takes
+    between two steps does not count.
     """
     for name in expensive:
         if name not in EXPENSIVE:
             raise InvalidRequest(unknown("group of metrics", name, EXPENSIVE))
     chosen = methods.make(method, values)
     access = workbench.grant(chosen.needs)
-    references = workbench.references
+    retrained = workbench.references["retrained"]
     costs: dict[str, float] = {"prepare_seconds": workbench.prepare_seconds(chosen.needs)}
+    points: list[dict[str, float]] = []
     metrics: dict[str, float] = {}
+    reason: str | None = None
     unlearned: nn.Module | None = None
+    limit = _TimeLimit(timeout)
     if workbench.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(workbench.device)
-
     started = time.time()
-    state, reason = State.COMPLETE, None
+
+    def outcome(state: State) -> Outcome:
+        return Outcome(
+            state=state,
+            method=method,
+            hyperparameters=asdict(chosen),  # type: ignore[call-overload]
+            seed=seed,
+            started=started,
+            finished=time.time(),
+            metrics=metrics,
+            reason=reason,
+            device=_device_name(workbench.device),
+            peak_memory_mb=_peak_memory_mb(workbench.device),
+            host=socket.gethostname(),
+            curve=list(points),
+            **costs,
+        )
+
     try:
-        with _time_limit(timeout):
-            model = clone(workbench.base)
-            rng = torch.Generator(workbench.device).manual_seed(seed)
-            with _stopwatch(costs, "unlearn_seconds", workbench.device):
-                unlearned = _last(chosen.unlearn(model, access, rng))
-            with _stopwatch(costs, "evaluate_seconds", workbench.device):
-                metrics = {**workbench.evaluator(unlearned), **workbench.comparison(unlearned)}
-                for prefix in ("", "test_"):
-                    metrics[f"{prefix}gap"] = gap(metrics, references["retrained"], prefix)
-                if "anamnesis" in expensive:
-                    metrics |= _anamnesis(workbench, unlearned)
+        model = clone(workbench.base)
+        rng = torch.Generator(workbench.device).manual_seed(seed)
+        phases = chosen.unlearn(model, access, rng)
+        while True:
+            with limit, _stopwatch(costs, "unlearn_seconds", workbench.device):
+                following = next(phases, None)
+                if following is None:
+                    break
+                unlearned = following
+                check_finite(unlearned)
+            if curve:
+                with limit, _stopwatch(costs, "evaluate_seconds", workbench.device):
+                    point = workbench.evaluator.on_validation(unlearned)
+                point["gap"] = gap(point, retrained)
+                points.append({"seconds": costs["unlearn_seconds"], **point})
+                yield outcome(State.PRUNED), None
+        if unlearned is None:
+            raise RuntimeError("the method yielded no model")
+        with limit, _stopwatch(costs, "evaluate_seconds", workbench.device):
+            metrics = {**workbench.evaluator(unlearned), **workbench.comparison(unlearned)}
+            for prefix in ("", "test_"):
+                metrics[f"{prefix}gap"] = gap(metrics, retrained, prefix)
+            if "anamnesis" in expensive:
+                metrics |= _anamnesis(workbench, unlearned)
+        state = State.COMPLETE
     except Exception as error:  # a failing trial must never take the study down
         state, reason = _classify(error), _describe(error)
         metrics, unlearned = {}, None
-    outcome = Outcome(
-        state=state,
-        method=method,
-        hyperparameters=asdict(chosen),  # type: ignore[call-overload]
-        seed=seed,
-        started=started,
-        finished=time.time(),
-        metrics=metrics,
-        reason=reason,
-        device=_device_name(workbench.device),
-        peak_memory_mb=_peak_memory_mb(workbench.device),
-        host=socket.gethostname(),
-        **costs,
-    )
-    return outcome, unlearned
+    yield outcome(state), unlearned
 
 
 def _anamnesis(workbench: Workbench, model: nn.Module) -> dict[str, float]:
@@ -93,16 +133,6 @@ def _anamnesis(workbench: Workbench, model: nn.Module) -> dict[str, float]:
         "relearn_seconds": relearned.seconds,
         "relearn_capped": float(relearned.capped or reference.capped),
     }
-
-
-def _last(phases: Iterator[nn.Module]) -> nn.Module:
-    """Run a method to its end; weights are checked whenever it yields. Raises Diverged."""
-    model = None
-    for model in phases:
-        check_finite(model)
-    if model is None:
-        raise RuntimeError("the method yielded no model")
-    return model
 
 
 def _classify(error: Exception) -> State:
@@ -124,6 +154,8 @@ def _describe(error: Exception) -> str:
 
 @contextmanager
 def _stopwatch(costs: dict[str, float], name: str, device: torch.device) -> Iterator[None]:
+    """Add the seconds that the body takes to `costs[name]`."""
+
     def now() -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -133,34 +165,45 @@ def _stopwatch(costs: dict[str, float], name: str, device: torch.device) -> Iter
     try:
         yield
     finally:
-        costs[name] = now() - started
+        costs[name] = costs.get(name, 0.0) + now() - started
 
 
-@contextmanager
-def _time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise TrialTimeout in the body after `seconds`.
+class _TimeLimit:
+    """Raises TrialTimeout in the bodies of `with`, once they have run for `seconds` in all.
 
     By an alarm, which reaches a method wherever it is in Python code, so methods need not look at
     a clock. Alarms exist in the main thread only; elsewhere a trial runs without a limit.
     """
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def ring(*_: object) -> None:
-        raise TrialTimeout(f"the trial ran longer than {seconds:g} s")
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._left = seconds
 
-    started = time.monotonic()
-    previous = signal.signal(signal.SIGALRM, ring)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
+    def __enter__(self) -> None:
+        self._on = self._left is not None and threading.current_thread() is threading.main_thread()
+        if not self._on:
+            return
+        assert self._left is not None
+        if self._left <= 0:
+            self._on = False
+            self._ring()
+        self._started = time.monotonic()
+        self._previous = signal.signal(signal.SIGALRM, self._ring)
+        self._others = signal.setitimer(signal.ITIMER_REAL, self._left)[0]
+
+    def __exit__(self, *_: object) -> None:
+        if not self._on:
+            return
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-        if left:  # an alarm of the caller's own goes on, late rather than never
-            left = max(left - (time.monotonic() - started), 1e-3)
-            signal.setitimer(signal.ITIMER_REAL, left, interval)
+        signal.signal(signal.SIGALRM, self._previous)
+        taken = time.monotonic() - self._started
+        assert self._left is not None
+        self._left -= taken
+        if self._others:  # an alarm of the caller's own goes on, late rather than never
+            signal.setitimer(signal.ITIMER_REAL, max(self._others - taken, 1e-3))
+
+    def _ring(self, *_: object) -> None:
+        raise TrialTimeout(f"the trial ran longer than {self._seconds:g} s")
 
 
 def _device_name(device: torch.device) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -52,10 +54,18 @@ class Evaluator:
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Accuracies and MIA in percent, on validation and (prefixed `test_`) on test images."""
-        members = self._entropy(model, self._members)
-        targets = self._entropy(model, self._targets)
+        return self._measure(model, self._held_out)
+
+    def on_validation(self, model: nn.Module) -> dict[str, float]:
+        """The same on validation images alone: what steers a search."""
+        return self._measure(model, {"": self._held_out[""]})
+
+    def _measure(self, model: nn.Module, held_out: Mapping[str, Samples]) -> dict[str, float]:
+        most = max(len(samples) for samples in held_out.values())
+        members = self._entropy(model, self._members.images[:most])
+        targets = self._entropy(model, self._targets.images)
         metrics: dict[str, float] = {}
-        for prefix, samples in self._held_out.items():
+        for prefix, samples in held_out.items():
             logits = predict(model, samples.images)
             forgotten = torch.isin(samples.labels, self._forget)
             for name, mask in (("forget_accuracy", forgotten), ("retain_accuracy", ~forgotten)):
@@ -69,5 +79,5 @@ class Evaluator:
         return metrics
 
     @staticmethod
-    def _entropy(model: nn.Module, samples: Samples) -> Tensor:
-        return entropy(predict(model, samples.images)).cpu()
+    def _entropy(model: nn.Module, images: Tensor) -> Tensor:
+        return entropy(predict(model, images)).cpu()
