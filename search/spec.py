@@ -54,6 +54,7 @@ class ScenarioSpec(_Section):
     learning_rate: Annotated[float, Field(gt=0)] = THESIS_LEARNING_RATE
     batch_size: Annotated[int, Field(ge=2)] = THESIS_BATCH_SIZE
     gan_steps: Positive | None = None
+    gan_width: Annotated[float, Field(gt=0, le=16)] = 1.0
 
 
 class Resources(_Section):

@@ -35,9 +35,10 @@ class Scenario:
     """What is to be forgotten: dataset, model, forget classes, and how the base model was made.
 
     The recipe's defaults are the thesis' (section 4: Adam, 1e-3, 30 epochs). `width` scales the
-    channels of AllCNN. `validation_fraction` is the share (0 to 1) of the training set that is
-    held out, stratified, for the search. `seed` is the seed of base training and of the
-    generators; `evaluation_seed` that of the attack's draws; a trial's own seed is neither.
+    channels of AllCNN, `gan_width` those of the DCGANs. `validation_fraction` is the share (0 to 1)
+    of the training set that is held out, stratified, for the search. `seed` is the seed of base
+    training and of the generators; `evaluation_seed` that of the attack's draws; a trial's own
+    seed is neither.
     """
 
     dataset: str = "digits"
@@ -51,8 +52,9 @@ class Scenario:
     learning_rate: float = THESIS_LEARNING_RATE
     batch_size: int = THESIS_BATCH_SIZE
     gan_steps: int = 1_000
+    gan_width: float = 1.0
 
     def __post_init__(self) -> None:
         # Scenarios that are equal must name the same artifacts: 1 and 1.0 are written differently.
-        for name in ("width", "validation_fraction", "learning_rate"):
+        for name in ("width", "validation_fraction", "learning_rate", "gan_width"):
             object.__setattr__(self, name, float(getattr(self, name)))

@@ -116,7 +116,7 @@ class Workbench:
         for label in range(len(self.dataset.classes)):
             artifact = self._artifact(f"{GAN}{label}")
             _check_not_collapsed(label, artifact.facts)
-            generator = dcgan.Generator(self.dataset.image_shape)
+            generator = dcgan.Generator(self.dataset.image_shape, self.scenario.gan_width)
             generator.load_state_dict(artifact.tensors)
             generators[label] = generator.to(self.device).eval()
         return ClassGenerators(generators, self.base)
@@ -222,6 +222,7 @@ class Workbench:
                 "base": key_of(self._describe("base")[1]),
                 "class": int(name.removeprefix(GAN)),
                 "steps": scenario.gan_steps,
+                "width": scenario.gan_width,
             }
         elif name == "base":
             kind, described = name, {**data, **training}
@@ -322,7 +323,7 @@ class Workbench:
         for attempt in range(GAN_ATTEMPTS):
             # Seeds of classes and attempts must not meet.
             seed = (self.scenario.seed * 100_003 + label) * GAN_ATTEMPTS + attempt
-            generator = dcgan.train(samples, self.scenario.gan_steps, seed)
+            generator = dcgan.train(samples, self.scenario.gan_steps, seed, self.scenario.gan_width)
             rng = torch.Generator(self.device).manual_seed(seed)
             share = share_classified_as(self.base, generator, label, GAN_CHECK_SAMPLES, rng)
             shares.append(share)

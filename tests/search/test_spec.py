@@ -373,7 +373,7 @@ def test_only_allcnn_has_a_width_that_suits_the_dataset() -> None:
 
 
 def test_what_the_user_gives_is_kept_over_what_suits_the_dataset() -> None:
-    values = {"width": 0.5, "validation_fraction": 0.3, "gan_steps": 7, "seed": 4}
+    values = {"width": 0.5, "validation_fraction": 0.3, "gan_steps": 7, "gan_width": 0.5, "seed": 4}
     found = resolve(validate({"scenario": values}), NOWHERE).scenario.model_dump()
     assert values.items() <= found.items()
 

@@ -276,7 +276,7 @@ class TestCollapse:
         def prepare(shares: Sequence[float]) -> tuple[Workbench, list[int]]:
             seeds: list[int] = []
 
-            def train(samples: Samples, steps: int, seed: int) -> Painter:
+            def train(samples: Samples, steps: int, seed: int, width: float) -> Painter:
                 label = int(samples.labels[0])
                 share = shares[len(seeds) % len(shares)]
                 seeds.append(seed)

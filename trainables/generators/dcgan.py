@@ -29,20 +29,20 @@ def _stages(image_shape: tuple[int, int, int]) -> int:
     return max(2, round(math.log2(min(image_shape[1:]) / 4)))
 
 
-def _width(image_shape: tuple[int, int, int]) -> int:
-    return min(WIDTH, 4 * min(image_shape[1:]))
+def _channels(image_shape: tuple[int, int, int], width: float) -> int:
+    return max(1, round(width * min(WIDTH, 4 * min(image_shape[1:]))))
 
 
 class Generator(nn.Module):
-    """Maps noise (n, 100) to images (n, c, h, w) in [-1, 1]."""
+    """Maps noise (n, 100) to images (n, c, h, w) in [-1, 1]; `width` scales its channels."""
 
-    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], width: float = 1.0) -> None:
         super().__init__()
         self.image_shape = image_shape
-        channels, height, width = image_shape
+        channels, rows, columns = image_shape
         stages = _stages(image_shape)
-        outputs = _width(image_shape) * 2 ** (stages - 1)
-        grid = (math.ceil(height / 2**stages), math.ceil(width / 2**stages))
+        outputs = _channels(image_shape, width) * 2 ** (stages - 1)
+        grid = (math.ceil(rows / 2**stages), math.ceil(columns / 2**stages))
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(LATENT, outputs, grid, bias=False),
             nn.BatchNorm2d(outputs),
@@ -65,17 +65,17 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Maps images (n, c, h, w) to a logit (n,) of being real."""
+    """Maps images (n, c, h, w) to a logit (n,) of being real; `width` scales its channels."""
 
-    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], width: float = 1.0) -> None:
         super().__init__()
-        channels, height, width = image_shape
-        outputs = _width(image_shape)
+        channels, rows, columns = image_shape
+        outputs = _channels(image_shape, width)
         layers: list[nn.Module] = [
             nn.Conv2d(channels, outputs, 4, 2, 1, bias=False),
             nn.LeakyReLU(0.2, inplace=True),
         ]
-        height, width = height // 2, width // 2
+        rows, columns = rows // 2, columns // 2
         for _ in range(_stages(image_shape) - 1):
             layers += [
                 nn.Conv2d(outputs, outputs * 2, 4, 2, 1, bias=False),
@@ -83,8 +83,8 @@ class Discriminator(nn.Module):
                 nn.LeakyReLU(0.2, inplace=True),
             ]
             outputs *= 2
-            height, width = height // 2, width // 2
-        layers.append(nn.Conv2d(outputs, 1, (height, width), bias=False))
+            rows, columns = rows // 2, columns // 2
+        layers.append(nn.Conv2d(outputs, 1, (rows, columns), bias=False))
         self.layers = nn.Sequential(*layers)
         self.apply(_initialise)
 
@@ -101,19 +101,19 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def train(samples: Samples, steps: int, seed: int) -> Generator:
+def train(samples: Samples, steps: int, seed: int, width: float = 1.0) -> Generator:
     """Train a generator of these samples for `steps` steps of each network.
 
     Adam 2e-4, betas (0.5, 0.999), batches of 128 (fewer where there are fewer samples), binary
     cross-entropy with the generator maximising log D(G(z)). Raises Diverged.
     """
     device = samples.labels.device
-    channels, height, width = samples.images.shape[1:]
-    image_shape = (channels, height, width)
+    channels, rows, columns = samples.images.shape[1:]
+    image_shape = (channels, rows, columns)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        generator = Generator(image_shape).to(device)
-        discriminator = Discriminator(image_shape).to(device)
+        generator = Generator(image_shape, width).to(device)
+        discriminator = Discriminator(image_shape, width).to(device)
     rng = torch.Generator(device).manual_seed(seed)
     generator_optimizer = Adam(generator.parameters(), LEARNING_RATE, BETAS)
     discriminator_optimizer = Adam(discriminator.parameters(), LEARNING_RATE, BETAS)

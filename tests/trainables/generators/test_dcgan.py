@@ -54,6 +54,22 @@ def test_channels_double_from_64_next_to_the_image() -> None:
     assert layers[-1].out_channels == 3
 
 
+def test_a_width_scales_the_channels_of_both_networks() -> None:
+    narrow = [
+        layer.in_channels
+        for layer in dcgan.Generator((3, 32, 32), width=0.25).modules()
+        if isinstance(layer, nn.ConvTranspose2d)
+    ]
+    assert narrow == [100, 64, 32, 16]
+    opposite = [
+        layer.out_channels
+        for layer in dcgan.Discriminator((3, 32, 32), width=0.25).modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    assert opposite == [16, 32, 64, 1]
+    assert dcgan.train(samples(), 1, seed=4, width=0.25).layers[0].out_channels == 8
+
+
 def test_weights_start_as_in_the_paper() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
