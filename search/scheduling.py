@@ -321,10 +321,15 @@ _OUTCOME_FIELDS = {field.name for field in fields(Outcome)} - {"metrics", "state
 
 
 def _outcome(result: dict[str, Any]) -> Outcome:
-    """The outcome that a trainable of ours put into its result."""
+    """The outcome that a trainable of ours put into its result.
+
+    A phase's result holds metrics too, for other people's schedulers; they are in the curve.
+    """
+    state = State(result["state"])
+    measured = METRICS if state is State.COMPLETE else {}
     return Outcome(
-        state=State(result["state"]),
-        metrics={name: result[name] for name in METRICS if name in result},
+        state=state,
+        metrics={name: result[name] for name in measured if name in result},
         **{name: result[name] for name in _OUTCOME_FIELDS if name in result},
     )
 

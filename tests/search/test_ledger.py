@@ -735,6 +735,8 @@ def test_another_specification_is_refused_with_the_differences(
     "values",
     [
         {"sampler": "tpe"},
+        {"curves": True},
+        {"metrics": ["anamnesis"]},
         {"retries": 0},
         {"trial_timeout": 5.0},
         {"concurrency": 1},
@@ -1217,3 +1219,95 @@ def test_a_row_has_settled_even_if_the_parts_cannot_be_joined(
     with open_ledger(tmp_path) as ledger:
         assert [ticket.number for ticket in settle(ledger)] == [2, 3, 4, 5]
     assert [row["number"] for row in stored(tmp_path)] == [0, 1, 2, 3, 4, 5]
+
+
+# Pruning
+
+
+GAP_AND_PRUNER = {"objective": "gap", "pruner": "median", "trials": 8}
+"""Median stopping, which begins to judge once five trials are complete."""
+
+
+def pruned_study(root: Path, **values: Any) -> None:
+    """Five complete trials with gaps of 10, 11, ... at both phases; the sixth, at 12.5, is worse
+    than their median of 12; the seventh, at 11.5, is not."""
+    with open_ledger(root, **GAP_AND_PRUNER, **values) as ledger:
+        for number in range(5):
+            ticket = ledger.ask()
+            assert ticket is not None
+            gaps = [10.0 + number, 10.0 + number]
+            for length in (1, 2):
+                outcome = toy_outcome(ticket, State.PRUNED, gaps=gaps[:length])
+                assert not ledger.report(ticket, outcome)
+            ledger.settle(ticket, toy_outcome(ticket, gaps=gaps, gap=gaps[-1]))
+        worse, better = ledger.ask(), ledger.ask()
+        assert worse is not None
+        assert better is not None
+        stopped = toy_outcome(worse, State.PRUNED, gaps=[12.5])
+        assert ledger.report(worse, stopped)
+        assert not ledger.report(better, toy_outcome(better, State.PRUNED, gaps=[11.5]))
+        ledger.settle(worse, stopped)
+        ledger.settle(better, toy_outcome(better, gaps=[11.5], gap=11.5))
+
+
+def test_a_pruned_trial_is_told_as_pruned_at_its_last_value(tmp_path: Path, folder: Path) -> None:
+    pruned_study(tmp_path)
+    trials = optuna_trials(folder)
+    assert [trial.state for trial in trials[:7]] == [
+        *[TrialState.COMPLETE] * 5,
+        TrialState.PRUNED,
+        TrialState.COMPLETE,
+    ]
+    assert trials[5].values == [12.5]
+    assert trials[4].intermediate_values == {1: 14.0, 2: 14.0}
+    row = stored(tmp_path)[5]
+    assert (row["state"], row["m_gap"], row["curve_gap"]) == ("pruned", None, [12.5])
+
+
+def test_a_rebuilt_journal_knows_the_curves_and_prunes_on(tmp_path: Path, folder: Path) -> None:
+    pruned_study(tmp_path)
+    before = optuna_trials(folder)
+    (folder / "journal.log").unlink()
+    with open_ledger(tmp_path, **GAP_AND_PRUNER) as ledger:
+        ticket = ledger.ask()
+        assert ticket is not None
+        assert ledger.report(ticket, toy_outcome(ticket, State.PRUNED, gaps=[12.5]))
+    after = optuna_trials(folder)
+    assert told(after) == told(before)
+    for old, new in zip(before, after[:7], strict=True):
+        assert new.intermediate_values == old.intermediate_values
+
+
+def test_a_pruned_trial_whose_reports_were_lost_is_told_with_them(
+    tmp_path: Path, folder: Path
+) -> None:
+    """Its part was written, and the program died before Optuna was told anything."""
+    with open_ledger(tmp_path, **GAP_AND_PRUNER) as ledger:
+        ticket = ledger.ask()
+        assert ticket is not None
+        ledger.settle(ticket, toy_outcome(ticket, State.PRUNED, gaps=[3.0, 2.0]))
+    (trial,) = optuna_trials(folder)
+    assert (trial.state, trial.values) == (TrialState.PRUNED, [2.0])
+    assert trial.intermediate_values == {1: 3.0, 2: 2.0}
+
+
+def test_a_pruned_trial_has_the_constraint_of_its_last_phase(tmp_path: Path) -> None:
+    values = {**GAP_AND_PRUNER, "mia_tolerance": 5.0}
+    with open_ledger(tmp_path, **values) as ledger:
+        ledger.record_references({"retrained": {"mia": 20.0}})
+        ticket = ledger.ask()
+        assert ticket is not None
+        row = ledger.settle(ticket, toy_outcome(ticket, State.PRUNED, gaps=[30.0, 1.0]))
+    assert row["c_mia"] == abs(11 - 20) - 5
+
+
+def test_a_curve_that_cannot_be_noted_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_ledger(tmp_path, **GAP_AND_PRUNER) as ledger:
+        ticket = ledger.ask()
+        assert ticket is not None
+        monkeypatch.setattr(JournalFileBackend, "append_logs", disk_full)
+        with pytest.raises(InvalidRequest, match="No space left on device"):
+            ledger.report(ticket, toy_outcome(ticket, State.PRUNED, gaps=[1.0]))
+        monkeypatch.undo()

@@ -97,6 +97,17 @@ def test_trials_are_counted_against_the_target(
         assert lines(file)[1].startswith("3/20 trials, 1 running, 1 failed")
 
 
+def test_pruned_trials_are_counted_apart_from_failed_ones(
+    progress: Progress, file: io.StringIO, clock: Clock
+) -> None:
+    with progress:
+        progress.begin([toy_row(0), toy_row(1, state="pruned"), toy_row(2, state="oom")], target=20)
+        assert "0 running, 1 pruned, 1 failed, best" in only_line(file.getvalue())
+        clock.now += QUIET_EVERY
+        progress.settled(toy_row(3, state="pruned"))
+        assert "0 running, 2 pruned, 1 failed, best" in lines(file)[1]
+
+
 def test_the_best_is_shown_with_its_figures_and_stays_until_it_is_beaten(
     progress: Progress, file: io.StringIO, clock: Clock
 ) -> None:

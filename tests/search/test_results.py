@@ -22,6 +22,7 @@ from search import results
 from search.results import Row
 from tests.search.toys import as_table, measured, only_line, toy_row
 from trainables.errors import InvalidRequest
+from trainables.outcome import CURVE
 
 
 @pytest.fixture
@@ -525,3 +526,30 @@ def test_a_table_made_of_rows_is_the_table_that_is_read(folder: Path) -> None:
     rows = [toy_row(0), toy_row(1, {"extra": 2}), toy_row(2, state="oom")]
     write(folder, *rows)
     assert results.read_study(folder)[0].to_pylist() == as_table(rows).to_pylist()
+
+
+# Curves
+
+
+def test_curves_are_lists_in_the_rows_and_long_on_request(folder: Path) -> None:
+    def columns(values: list[float]) -> dict[str, list[float]]:
+        return {f"curve_{name}": [value + i for value in values] for i, name in enumerate(CURVE)}
+
+    results.write_row(folder, toy_row(0, **columns([5.0, 3.0])))
+    results.write_row(folder, toy_row(1))
+    results.write_row(folder, toy_row(2, state="pruned", **columns([9.0])))
+    results.compact(folder)
+    table, _ = results.read_study(folder)
+    assert table["curve_seconds"].to_pylist() == [[5.0, 3.0], None, [9.0]]
+    long = results.curves(table)
+    assert long["number"].to_pylist() == [0, 0, 2]
+    assert long["phase"].to_pylist() == [1, 2, 1]
+    assert set(long["study"].to_pylist()) == {"toy"}
+    for index, name in enumerate(CURVE):
+        assert long[name].to_pylist() == [5.0 + index, 3.0 + index, 9.0 + index]
+
+
+def test_without_curves_there_are_no_points(folder: Path) -> None:
+    results.write_row(folder, toy_row(0))
+    assert results.curves(results.read_study(folder)[0]).num_rows == 0
+    assert results.curves(results.scan(folder / "nothing")).num_rows == 0

@@ -76,6 +76,42 @@ def pretend(notes: Path, *, seconds: float = 0.0, die_at: dict[int, int] | None 
     return Pretend
 
 
+def pretend_in_phases(notes: Path, gaps: dict[int, list[float]]) -> Any:
+    """A trainable that reports these gaps, phase by phase, for each trial number, and notes each
+    phase and its process."""
+
+    class Phases(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.curve: list[dict[str, float]] = []
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.curve = []
+            return True
+
+        def step(self) -> dict[str, Any]:
+            number = self.config["_ticket"]
+            with (notes / f"{number}").open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            done = len(self.curve) == len(gaps[number])
+            if not done:
+                value = gaps[number][len(self.curve)]
+                self.curve.append({**METRICS, "gap": value, "seconds": 1.0 + len(self.curve)})
+            ended = {
+                "state": "complete" if done else "pruned",
+                "method": "mugan",
+                "hyperparameters": {},
+                "seed": self.config["seed"],
+                "started": 1.0,
+                "finished": 2.0,
+                "unlearn_seconds": float(len(self.curve)),
+                "curve": self.curve,
+                "done": done,
+            }
+            return {**METRICS, **ended, "gap": gaps[number][-1]}
+
+    return Phases
+
+
 class Watch:
     """Remembers what it was told; calls `then` after each settled trial."""
 
@@ -131,7 +167,7 @@ def test_every_trial_settles_once_and_both_workers_work(
     assert results.scan(tmp_path, "s")["number"].to_pylist() == list(range(8))
     assert attempts(notes) == dict.fromkeys(range(8), 1)
     processes = {pid for path in notes.iterdir() for pid in path.read_text().split()}
-    assert len(processes) == 2, "trials shorter than a worker's start must not pile up on one"
+    assert len(processes) >= 2, "trials shorter than a worker's start must not pile up on one"
 
 
 def test_a_worker_killed_in_the_middle_of_a_trial_costs_no_trial(
@@ -176,6 +212,53 @@ def test_a_trial_that_always_kills_its_worker_is_recorded_as_crashed(
     assert rows[1]["state"] == "crashed"
     assert "died" in rows[1]["reason"]
     assert rows[1]["m_gap"] is None
+
+
+def test_a_pruner_stops_trials_between_phases(tmp_path: Path, notes: Path, places: Places) -> None:
+    """Successive halving on one worker, by hand: at phase 1 the first passes, and later ones if
+    they are the best so far (of fewer than six, the best third is one)."""
+    gaps = {0: [5.0, 5.0, 5.0, 4.0], 1: [9.0, 0.0], 2: [3.0, 3.0], 3: [4.0, 0.0], 4: [1.0, 1.0]}
+    chosen = spec(places, trials=5, objective="gap", pruner="asha")
+    with Ledger(chosen, tmp_path, "data") as ledger:
+        one = Allotment(cpus=1, gpus=0.0, workers=1)
+        run_trials(ledger, pretend_in_phases(notes, gaps), one, Watch())
+        assert ledger.finished
+    rows = results.scan(tmp_path, "s").to_pylist()
+    ends = ["complete", "pruned", "complete", "pruned", "complete"]
+    assert [row["state"] for row in rows] == ends
+    assert rows[1]["reason"] == "stopped by asha after phase 1"
+    assert [row["m_gap"] for row in rows] == [4.0, None, 3.0, None, 1.0]
+    assert [row["curve_gap"] for row in rows] == [gaps[0], [9.0], gaps[2], [4.0], gaps[4]]
+    assert rows[3]["unlearn_seconds"] == 1.0
+    assert attempts(notes) == {0: 5, 1: 1, 2: 3, 3: 1, 4: 3}
+    processes = {pid for path in notes.iterdir() for pid in path.read_text().split()}
+    assert len(processes) == 1, "a worker goes on after a pruned trial"
+
+
+def test_a_run_that_stops_between_two_phases_prunes_nothing(
+    tmp_path: Path, notes: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaps = {number: [1.0] * 50 for number in range(4)}
+    chosen = spec(places, trials=4, objective="gap", pruner="median")
+    reported = []
+
+    def full(self: Ledger, ticket: Ticket, outcome: Any) -> bool:
+        reported.append(ticket.number)
+        if len(reported) == 5:
+            raise InvalidRequest("the disk is full")
+        return False
+
+    with (
+        monkeypatch.context() as patch,
+        Ledger(chosen, tmp_path, "data") as ledger,
+    ):
+        patch.setattr(Ledger, "report", full)
+        with pytest.raises(InvalidRequest, match="the disk is full"):
+            run_trials(ledger, pretend_in_phases(notes, gaps), TWO_WORKERS, Watch())
+    assert results.scan(tmp_path, "s").num_rows == 0
+    with Ledger(chosen, tmp_path, "data") as ledger:
+        run_trials(ledger, pretend_in_phases(notes, gaps), TWO_WORKERS, Watch())
+    assert results.scan(tmp_path, "s")["state"].to_pylist() == ["complete"] * 4
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(

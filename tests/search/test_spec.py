@@ -158,6 +158,8 @@ def test_a_mistyped_key_of_a_section_is_refused_with_the_nearest_one() -> None:
         ({"scenario": {"batch_size": 1}}, "scenario.batch_size is 1"),
         ({"scenario": {"learning_rate": 0}}, "scenario.learning_rate is 0"),
         ({"scenario": {"gan_steps": 0}}, "scenario.gan_steps is 0"),
+        ({"scenario": {"gan_width": 0}}, "scenario.gan_width is 0"),
+        ({"curves": 1}, "curves is 1"),
         ({"scenario": {"validation_fraction": 0}}, "scenario.validation_fraction is 0"),
         ({"scenario": {"validation_fraction": 1}}, "scenario.validation_fraction is 1"),
         ({"scenario": {"forget": 3}}, "scenario.forget is 3"),
@@ -376,6 +378,19 @@ def test_what_the_user_gives_is_kept_over_what_suits_the_dataset() -> None:
     values = {"width": 0.5, "validation_fraction": 0.3, "gan_steps": 7, "gan_width": 0.5, "seed": 4}
     found = resolve(validate({"scenario": values}), NOWHERE).scenario.model_dump()
     assert values.items() <= found.items()
+
+
+def test_a_pruner_needs_one_objective() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        resolve(validate({"pruner": "asha"}), NOWHERE)
+    assert "--objective gap" in only_line(str(caught.value))
+    spec = resolve(validate({"pruner": "asha", "objective": "gap"}), NOWHERE)
+    assert spec.pruner == "asha"
+
+
+def test_an_unknown_pruner_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(InvalidRequest, match="did you mean 'median'"):
+        resolve(validate({"pruner": "meddian", "objective": "gap"}), NOWHERE)
 
 
 def test_a_default_name_can_always_be_used(tmp_path: Path, three_digits: Path) -> None:

@@ -46,7 +46,7 @@ def test_trials_are_counted_by_state(tmp_path: Path) -> None:
     assert (found.name, found.target, found.settled) == ("toy", 20, 6)
     assert found.states == {"complete": 2, "oom": 2, "crashed": 1, "diverged": 1}
     assert failed(found.states) == 4
-    assert failed({"complete": 3}) == failed({}) == 0
+    assert failed({"complete": 3}) == failed({}) == failed({"pruned": 2}) == 0
 
 
 def test_the_best_is_the_complete_trial_with_the_smallest_gap(tmp_path: Path) -> None:

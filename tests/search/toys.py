@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,14 @@ def toy_metrics(number: int) -> dict[str, float]:
 
 
 def toy_outcome(
-    ticket: Ticket, state: State = State.COMPLETE, reason: str | None = None, **metrics: float
+    ticket: Ticket,
+    state: State = State.COMPLETE,
+    reason: str | None = None,
+    gaps: Sequence[float] = (),
+    **metrics: float,
 ) -> Outcome:
-    """How the trial of a ticket ended; `metrics` replace those of `toy_metrics`."""
+    """How the trial of a ticket ended; `metrics` replace those of `toy_metrics`, `gaps` makes a
+    curve."""
     complete = state is State.COMPLETE
     return Outcome(
         state=state,
@@ -59,7 +65,22 @@ def toy_outcome(
         evaluate_seconds=0.25 if complete else None,
         prepare_seconds=3.0,
         host="toy-host",
+        curve=toy_curve(gaps),
     )
+
+
+def toy_curve(gaps: Sequence[float]) -> list[dict[str, float]]:
+    """A curve with these gaps; the other figures follow from them."""
+    return [
+        {
+            "seconds": 0.1 * phase,
+            "forget_accuracy": 2 * value,
+            "retain_accuracy": 100 - value,
+            "mia": 10 + value,
+            "gap": value,
+        }
+        for phase, value in enumerate(gaps, start=1)
+    ]
 
 
 def settle(ledger: Ledger, count: int | None = None) -> list[Ticket]:
@@ -146,7 +167,8 @@ def write_study(root: Path, rows: list[Row], name: str = "toy", **values: Any) -
 def as_table(rows: list[Row]) -> pa.Table:
     """Rows as one table, in the order given, without a file."""
     tables = [pa.Table.from_pylist([row], schema=results.schema_of(row)) for row in rows]
-    empty = pa.schema([*results.CORE, *results.METRIC_FIELDS, *results.CONSTRAINT_FIELDS])
+    fields = (results.METRIC_FIELDS, results.CONSTRAINT_FIELDS, results.CURVE_FIELDS)
+    empty = pa.schema([*results.CORE, *(field for schema in fields for field in schema)])
     return pa.concat_tables([empty.empty_table(), *tables], promote_options="permissive")
 
 

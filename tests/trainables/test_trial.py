@@ -21,9 +21,9 @@ from trainables import methods, trial
 from trainables.access import Access, Granted
 from trainables.errors import DataError, Diverged, InvalidRequest
 from trainables.metrics.gap import gap
-from trainables.outcome import METRICS, Outcome, State
+from trainables.outcome import CURVE, METRICS, Outcome, State
 from trainables.scenario import Places
-from trainables.trial import run_trial
+from trainables.trial import run_trial, trial_phases
 from trainables.workbench import Workbench
 
 NOTHING: frozenset[Access] = frozenset()
@@ -252,6 +252,114 @@ class TestTimeLimit:
         finally:
             signal.setitimer(signal.ITIMER_REAL, *running)
 
+    def test_the_time_between_two_phases_does_not_count(
+        self, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A limit of which the first phase takes a part, and a caller who takes longer than that
+        by a clock that only he and the method move."""
+        monkeypatch.setitem(methods.METHODS, "toy", f"{__name__}:Toy")
+        monkeypatch.setattr(Toy, "deed", staticmethod(lambda *_: None), raising=False)
+        clock = [100.0]
+        monkeypatch.setattr(
+            trial,
+            "time",
+            SimpleNamespace(
+                time=time.time, perf_counter=time.perf_counter, monotonic=lambda: clock[0]
+            ),
+        )
+        phases = trial_phases(bench, "toy", {}, seed=0, timeout=60)
+        for _ in range(3):
+            outcome, _ = next(phases)
+            assert outcome.state is State.PRUNED
+            assert not 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60
+            clock[0] += 1_000
+        assert next(phases)[0].state is State.COMPLETE
+
+    def test_the_phases_share_one_limit(
+        self, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = [100.0]
+
+        def deed(*_: object) -> None:
+            clock[0] += 40
+
+        monkeypatch.setitem(methods.METHODS, "toy", f"{__name__}:Toy")
+        monkeypatch.setattr(Toy, "deed", staticmethod(deed), raising=False)
+        monkeypatch.setattr(
+            trial,
+            "time",
+            SimpleNamespace(
+                time=time.time, perf_counter=time.perf_counter, monotonic=lambda: clock[0]
+            ),
+        )
+        ends = [outcome for outcome, _ in trial_phases(bench, "toy", {}, seed=0, timeout=60)]
+        assert [outcome.state for outcome in ends] == [*[State.PRUNED] * 2, State.TIMEOUT]
+        assert ends[-1].reason == "TrialTimeout: the trial ran longer than 60 s"
+
+
+class TestCurve:
+    """What is recorded after each phase or epoch."""
+
+    @pytest.mark.parametrize("method", SHORT)
+    def test_looking_does_not_change_what_is_looked_at(self, bench: Workbench, method: str) -> None:
+        plain, model = run_trial(bench, method, SHORT[method], seed=1)
+        looked, other = run_trial(bench, method, SHORT[method], seed=1, curve=True)
+        assert model is not None
+        assert other is not None
+        assert same(state(model), state(other))
+        assert looked.metrics == plain.metrics
+        assert plain.curve == []
+        last = looked.curve[-1]
+        assert tuple(last) == CURVE
+        assert 0 <= last.pop("seconds") <= (looked.unlearn_seconds or 0)
+        assert last == {name: looked.metrics[name] for name in last}
+
+    @pytest.mark.parametrize(
+        ("method", "values", "length"),
+        [
+            ("original", {}, 1),
+            ("finetune", {"epochs": 3, "batch_size": 32}, 3),
+            ("scrub", {"epochs": 3, "max_steps": 1}, 3),
+            ("scrub_r", {"epochs": 3, "max_steps": 1}, 4),
+            ("bad_teacher", {"epochs": 2}, 2),
+            ("random_labels", {"epochs": 2}, 2),
+            ("negative_gradient", {"epochs": 2}, 2),
+            ("amnesiac", {"repair_epochs": 2}, 3),
+            ("jit", {"perturbations": 1, "epochs": 2}, 2),
+            ("unsir", SHORT["unsir"], 2),
+            ("mugan", SHORT["mugan"], 2),
+        ],
+    )
+    def test_there_is_a_point_for_each_phase_or_epoch(
+        self, bench: Workbench, method: str, values: dict[str, Any], length: int
+    ) -> None:
+        outcome, _ = run_trial(bench, method, values, seed=1, curve=True)
+        assert len(outcome.curve) == length
+        seconds = [point["seconds"] for point in outcome.curve]
+        assert seconds == sorted(seconds)
+
+    def test_each_step_is_what_the_trial_comes_to_if_it_is_left_there(
+        self, bench: Workbench
+    ) -> None:
+        values = {"epochs": 2, "batch_size": 32}
+        first, second, last = trial_phases(bench, "finetune", values, seed=3)
+        for length, (outcome, model) in enumerate((first, second), start=1):
+            assert (outcome.state, outcome.metrics, model) == (State.PRUNED, {}, None)
+            assert len(outcome.curve) == length
+        assert (last[0].state, last[0].curve) == (State.COMPLETE, second[0].curve)
+        shorter, _ = run_trial(bench, "finetune", {**values, "epochs": 1}, seed=3)
+        point = dict(first[0].curve[0])
+        del point["seconds"]
+        assert point == {name: shorter.metrics[name] for name in point}
+
+    def test_a_trial_that_fails_keeps_the_curve_so_far(self, bench: Workbench, act: Act) -> None:
+        act(throw(ValueError("late")))
+        *_, (outcome, model) = trial_phases(bench, "toy", {}, seed=0)
+        assert (outcome.state, outcome.metrics, model) == (State.CRASHED, {}, None)
+        assert [point["gap"] for point in outcome.curve] == [
+            gap(bench.references["base"], bench.references["retrained"])
+        ]
+
 
 class TestRequests:
     """What was asked wrongly is an exception, never an outcome."""
@@ -265,6 +373,10 @@ class TestRequests:
     ) -> None:
         with pytest.raises(InvalidRequest):
             run_trial(bench, method, values, seed=0)
+
+    def test_an_unknown_group_of_metrics_raises(self, bench: Workbench) -> None:
+        with pytest.raises(InvalidRequest, match="anamnesis"):
+            run_trial(bench, "original", {}, seed=0, expensive=("amnesia",))
 
     def test_data_that_cannot_be_read_raises(self, bench: Workbench, places: Places) -> None:
         lost = replace(bench.scenario, dataset="/no/such/data.npz")

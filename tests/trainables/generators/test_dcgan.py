@@ -67,7 +67,7 @@ def test_a_width_scales_the_channels_of_both_networks() -> None:
         if isinstance(layer, nn.Conv2d)
     ]
     assert opposite == [16, 32, 64, 1]
-    assert dcgan.train(samples(), 1, seed=4, width=0.25).layers[0].out_channels == 8
+    assert dcgan.train(samples(), 1, seed=4, width=0.25).layers[0].out_channels == 16
 
 
 def test_weights_start_as_in_the_paper() -> None:
