@@ -86,6 +86,10 @@ class Progress:
         self._running.add(ticket.number)
         self._refresh()
 
+    def ended(self, ticket: Ticket) -> None:
+        """It runs no more; its row follows."""
+        self._running.discard(ticket.number)
+
     def settled(self, row: Row) -> None:
         self._running.discard(row["number"])
         self._done += 1

@@ -52,6 +52,8 @@ class Observer(Protocol):
 
     def started(self, ticket: Ticket) -> None: ...
 
+    def ended(self, ticket: Ticket) -> None: ...
+
     def settled(self, row: Row) -> None: ...
 
     def retried(self, ticket: Ticket, reason: str) -> None: ...
@@ -257,6 +259,7 @@ class SettlingCallback(tune.Callback, tune.Stopper):
             reason = f"stopped by {self._ledger.spec.pruner} after phase {pruned_at}"
             outcome = replace(outcome, reason=reason)
         self._ended.append((ticket, slot, outcome))
+        self._observer.ended(ticket)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         started = self._started.get(trial.trial_id, time.time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
@@ -55,6 +56,9 @@ class ScenarioSpec(_Section):
     batch_size: Annotated[int, Field(ge=2)] = THESIS_BATCH_SIZE
     gan_steps: Positive | None = None
     gan_width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    anamnesis_alpha: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    anamnesis_batch_size: Annotated[int, Field(ge=2)] = 256
+    anamnesis_epochs: Positive = 10
 
 
 class Resources(_Section):
@@ -179,7 +183,12 @@ def check_name(name: str) -> None:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """`key: old -> new` for all that says what a study is and is not the same."""
+    """`key: old -> new` for all that says what a study is and is not the same.
+
+    What `before` does not name has its default: an earlier version may not have known it.
+    """
+    with contextlib.suppress(InvalidRequest):
+        before = validate(before).model_dump(mode="json")
     lines = []
     for key in sorted({*before, *after} - {*EXECUTION, "name"}):
         old, new = before.get(key), after.get(key)

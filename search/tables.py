@@ -38,8 +38,9 @@ def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Ta
     )
     if several_studies:
         table.add_column("study")
-    for heading in ("trial", "forget", "retain", "MIA", "gap", "test forget", "test retain",
-                    "seconds"):  # fmt: skip
+    relearned = any(row.get("m_anamnesis_index") is not None for row in rows)
+    headings = ["trial", "forget", "retain", "MIA", "gap", "test forget", "test retain"]
+    for heading in [*headings, *(["AIN"] if relearned else []), "seconds"]:
         table.add_column(heading, justify="right")
     table.add_column("hyperparameters", overflow="fold")
     for row in rows:
@@ -53,8 +54,12 @@ def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Ta
             number(row["m_gap"]),
             number(row["m_test_forget_accuracy"]),
             number(row["m_test_retain_accuracy"]),
-            number(row["unlearn_seconds"], 2),
         ]
+        if relearned:
+            # Where relearning was given up at the cap, the index is only a bound.
+            bound = "capped at " if row.get("m_relearn_capped") else ""
+            cells.append(bound + number(row.get("m_anamnesis_index"), 2))
+        cells.append(number(row["unlearn_seconds"], 2))
         table.add_row(*cells, " ".join(f"{name}={_short(value)}" for name, value in given.items()))
     return table
 

@@ -37,8 +37,10 @@ class Scenario:
     The recipe's defaults are the thesis' (section 4: Adam, 1e-3, 30 epochs). `width` scales the
     channels of AllCNN, `gan_width` those of the DCGANs. `validation_fraction` is the share (0 to 1)
     of the training set that is held out, stratified, for the search. `seed` is the seed of base
-    training and of the generators; `evaluation_seed` that of the attack's draws; a trial's own
-    seed is neither.
+    training and of the generators; `evaluation_seed` that of the attack's draws and of relearning;
+    a trial's own seed is neither. The anamnesis index (eq. 10) counts steps on batches of
+    `anamnesis_batch_size` until a model is right for 1 - `anamnesis_alpha` of what the base model
+    was right for, `anamnesis_epochs` epochs at most.
     """
 
     dataset: str = "digits"
@@ -53,8 +55,17 @@ class Scenario:
     batch_size: int = THESIS_BATCH_SIZE
     gan_steps: int = 1_000
     gan_width: float = 1.0
+    anamnesis_alpha: float = 0.05
+    anamnesis_batch_size: int = 256
+    anamnesis_epochs: int = 10
 
     def __post_init__(self) -> None:
         # Scenarios that are equal must name the same artifacts: 1 and 1.0 are written differently.
-        for name in ("width", "validation_fraction", "learning_rate", "gan_width"):
+        for name in (
+            "width",
+            "validation_fraction",
+            "learning_rate",
+            "gan_width",
+            "anamnesis_alpha",
+        ):
             object.__setattr__(self, name, float(getattr(self, name)))

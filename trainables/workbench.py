@@ -26,7 +26,7 @@ from trainables.files import write_whole
 from trainables.generators import dcgan
 from trainables.generators.sampling import ClassGenerators, share_classified_as
 from trainables.metrics.accuracy import accuracy
-from trainables.metrics.anamnesis import ALPHA, Relearning, relearn
+from trainables.metrics.anamnesis import Relearning, relearn
 from trainables.metrics.compare import Comparison
 from trainables.metrics.evaluate import Evaluator, predict
 from trainables.scenario import Places, Scenario
@@ -90,9 +90,17 @@ class Workbench:
     def relearn(self, model: nn.Module) -> Relearning:
         """How soon a copy of `model` knows the forget classes again (eq. 10)."""
         held_out = self.dataset.validation.of(self.scenario.forget)
-        target = (1 - ALPHA) * self.references["base"]["forget_accuracy"]
-        seed = self.scenario.evaluation_seed
-        return relearn(model, self.dataset.train, held_out, target, seed)
+        scenario = self.scenario
+        target = (1 - scenario.anamnesis_alpha) * self.references["base"]["forget_accuracy"]
+        return relearn(
+            model,
+            self.dataset.train,
+            held_out,
+            target,
+            scenario.evaluation_seed,
+            batch_size=scenario.anamnesis_batch_size,
+            most_epochs=scenario.anamnesis_epochs,
+        )
 
     @cached_property
     def retrained_relearning(self) -> Relearning:
@@ -232,6 +240,12 @@ class Workbench:
             compared = {part: key_of(self._describe(part)[1]) for part in ("base", "retrained")}
             seed = {"evaluation_seed": scenario.evaluation_seed}
             kind, described = name, {**compared, **forget, **seed}
+            if name == "relearning":
+                described |= {
+                    "alpha": scenario.anamnesis_alpha,
+                    "batch_size": scenario.anamnesis_batch_size,
+                    "most_epochs": scenario.anamnesis_epochs,
+                }
         return kind, {**described, "recipe": RECIPES[kind]}
 
     def _model(self, artifact: Artifact) -> nn.Module:

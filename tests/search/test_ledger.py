@@ -753,6 +753,22 @@ def test_how_a_study_is_executed_may_change(tmp_path: Path, values: dict[str, An
     assert described["spec"] == toy_spec(**values).model_dump(mode="json")
 
 
+def test_a_study_of_an_earlier_version_that_knew_fewer_settings_goes_on(
+    tmp_path: Path, folder: Path
+) -> None:
+    run_study(tmp_path)
+    described = json.loads((folder / "study.json").read_text())
+    del described["spec"]["scenario"]["anamnesis_alpha"]
+    del described["spec"]["pruner"]
+    (folder / "study.json").write_text(json.dumps(described))
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.finished
+    described["spec"]["scenario"]["anamnesis_alpha"] = 0.5
+    (folder / "study.json").write_text(json.dumps(described))
+    with pytest.raises(InvalidRequest, match=r"scenario.anamnesis_alpha: 0.5 -> 0.05"):
+        open_ledger(tmp_path).__enter__()
+
+
 def test_other_images_under_the_same_name_are_refused(tmp_path: Path) -> None:
     run_study(tmp_path)
     with pytest.raises(InvalidRequest) as caught, Ledger(toy_spec(), tmp_path, "fedcba9876543210"):

@@ -221,3 +221,16 @@ def test_on_a_terminal_one_line_is_kept_current_and_failures_stay() -> None:
     assert "trial 20 oom: made to end as oom" in shown
     assert "21/30 trials, 0 running, 1 failed" in shown
     assert "\x1b[?25h" in shown  # the cursor is back
+
+
+def test_a_trial_that_ended_runs_no_more_even_before_it_is_settled(
+    progress: Progress, file: io.StringIO, clock: Clock
+) -> None:
+    with progress:
+        progress.begin([], target=20)
+        for number in (0, 1):
+            progress.started(ticket(number))
+        progress.ended(ticket(0))
+        clock.now += QUIET_EVERY
+        progress.started(ticket(2))
+        assert "2 running" in lines(file)[-1]

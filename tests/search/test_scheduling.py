@@ -122,6 +122,8 @@ class Watch:
 
     def started(self, ticket: Ticket) -> None: ...
 
+    def ended(self, ticket: Ticket) -> None: ...
+
     def settled(self, row: Row) -> None:
         self.rows.append(row)
         if self._then is not None:

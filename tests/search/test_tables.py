@@ -218,3 +218,15 @@ def test_a_status_is_one_line_of_counts_best_and_time_left() -> None:
 def test_a_status_shows_what_is_not_known() -> None:
     found = state_of(target=None, best=None, seconds_left=None, holder=None, running=0)
     assert cells_of(found) == ["toy", "40/?", "5", "0", "-", "-", "nobody"]
+
+
+def test_the_anamnesis_index_is_shown_where_it_was_measured_and_its_cap_said() -> None:
+    plain = toy_row(0)
+    assert "AIN" not in rendered(tables.configurations("best", [plain], False))
+    open_ended = toy_row(1, m_anamnesis_index=1.25, m_relearn_capped=1.0)
+    closed = toy_row(2, m_anamnesis_index=0.5, m_relearn_capped=0.0)
+    shown = rendered(tables.configurations("best", [plain, open_ended, closed], False))
+    lines = [line for line in shown.splitlines() if line.startswith("│")]
+    assert "capped at 1.25" in lines[1]
+    assert "0.50" in lines[2]
+    assert "capped" not in lines[0] + lines[2]

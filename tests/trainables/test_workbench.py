@@ -89,6 +89,36 @@ class TestIdentity:
         assert found == set(NAMES) - {"reference"}
 
     @pytest.mark.usefixtures("whole")
+    @pytest.mark.parametrize(
+        "change", [{"anamnesis_alpha": 0.1}, {"anamnesis_batch_size": 64}, {"anamnesis_epochs": 3}]
+    )
+    def test_another_way_to_relearn_shares_all_but_the_relearning(
+        self, scenario: Scenario, places: Places, change: dict[str, Any]
+    ) -> None:
+        changed = replace(scenario, **change)
+        assert prepared(changed, places) == set(NAMES)
+        plain, other = (Workbench(s, places, CPU) for s in (scenario, changed))
+        plain.prepare("relearning")
+        assert not other.is_prepared("relearning")
+
+    def test_relearning_takes_the_scenario_s_target_batches_and_cap(
+        self, scenario: Scenario, places: Places
+    ) -> None:
+        """With an alpha of nearly 1 one step is enough; with a batch per epoch and a cap of one
+        epoch there is one step as well, and it is not."""
+        easy = Workbench(replace(scenario, anamnesis_alpha=0.99), places, CPU)
+        assert easy.relearn(easy.base).steps == 1
+        whole = {"anamnesis_batch_size": 10_000, "anamnesis_epochs": 1}
+        capped = Workbench(replace(scenario, **whole), places, CPU)
+        found = capped.relearn(capped.retrained)
+        assert (found.steps, found.capped) == (1, True)
+
+    @pytest.mark.usefixtures("whole")
+    def test_wider_gans_share_all_but_the_gans(self, scenario: Scenario, places: Places) -> None:
+        found = prepared(replace(scenario, gan_width=0.5), places)
+        assert found == {"base", "retrained", "reference"}
+
+    @pytest.mark.usefixtures("whole")
     def test_longer_gan_training_shares_all_but_the_gans(
         self, scenario: Scenario, places: Places
     ) -> None:

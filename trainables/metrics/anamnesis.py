@@ -15,9 +15,6 @@ from trainables.metrics.accuracy import accuracy
 from trainables.metrics.evaluate import predict
 from trainables.training import descend
 
-ALPHA = 0.05
-"""Relearned is what is right for (1 - alpha) of what the original model was right for."""
-
 
 @dataclass(frozen=True)
 class Relearning:
@@ -35,9 +32,9 @@ def relearn(
     target: float,
     seed: int,
     *,
-    learning_rate: float = 1e-3,
     batch_size: int = 256,
     most_epochs: int = 10,
+    learning_rate: float = 1e-3,
 ) -> Relearning:
     """Steps of Adam on all of `training` until a copy of `model` is `target` percent right.
 
