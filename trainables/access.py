@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainables.data import Samples
 from trainables.errors import AccessDenied
+from trainables.generators.kegnet import Generator as InvertedGenerator
 from trainables.generators.sampling import ClassGenerators
 
 
@@ -20,13 +21,19 @@ class Access(StrEnum):
     RETAIN = "retain data"
     GANS = "per-class GANs"
     LOG = "training log"
+    INVERTED = "inverted generators"
+
+
+ZERO_SHOT = frozenset({Access.INVERTED})
+"""What follows from the base model alone. A method that needs no more than this needs no data."""
 
 
 class Granted:
     """Exactly what a method declares in `needs`; reaching for anything else raises AccessDenied.
 
-    `forget_classes` and `num_classes` say what is asked; they are no data. What is granted is
-    fetched at once, so that loading it is not timed as unlearning.
+    `forget_classes`, `num_classes` and `image_shape` (channels, height, width) say what is asked;
+    they are no data. What is granted is fetched at once, so that loading it is not timed as
+    unlearning. A method may `report` facts about its run.
     """
 
     def __init__(
@@ -35,9 +42,12 @@ class Granted:
         fetch: Mapping[Access, Callable[[], Any]],
         forget_classes: tuple[int, ...],
         num_classes: int,
+        image_shape: tuple[int, int, int],
     ) -> None:
         self.forget_classes = forget_classes
         self.num_classes = num_classes
+        self.image_shape = image_shape
+        self.reported: dict[str, Any] = {}
         self._held = {access: fetch[access]() for access in needs}
 
     @property
@@ -68,6 +78,16 @@ class Granted:
         the training of the base model."""
         held: Mapping[str, Tensor] = self._get(Access.LOG)
         return held
+
+    @property
+    def inverted(self) -> Sequence[InvertedGenerator]:
+        """An ensemble of generators, inverted from the base model."""
+        held: Sequence[InvertedGenerator] = self._get(Access.INVERTED)
+        return held
+
+    def report(self, **facts: Any) -> None:
+        """Have these facts (values that JSON can hold) recorded with the trial."""
+        self.reported |= facts
 
     def _get(self, access: Access) -> Any:
         if access not in self._held:

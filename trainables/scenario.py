@@ -31,6 +31,30 @@ class Places:
 
 
 @dataclass(frozen=True)
+class Inversion:
+    """How the base model is inverted into generators (KegNet; Yoo et al. 2019).
+
+    The authors train for 200 epochs of 100 batches. `reconstruction_weight` and
+    `diversity_weight` are their alpha and beta, `decoder_layers` their L. `output` says how an
+    image is mapped to what the classifier takes, "tanh" or "normalised"; `bn_weight` weighs the
+    distance to the statistics of the classifier's batch norms (0: plain KegNet). `few_shot` real
+    samples per class (0: none, and only then is a method that uses the generators zero-shot) draw
+    images near them with `few_shot_weight`.
+    """
+
+    steps: int = 20_000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    reconstruction_weight: float = 1.0
+    diversity_weight: float = 1.0
+    decoder_layers: int = 3
+    output: str = "tanh"
+    bn_weight: float = 0.0
+    few_shot: int = 0
+    few_shot_weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class Scenario:
     """What is to be forgotten: dataset, model, forget classes, and how the base model was made.
 
@@ -58,6 +82,7 @@ class Scenario:
     anamnesis_alpha: float = 0.05
     anamnesis_batch_size: int = 256
     anamnesis_epochs: int = 10
+    inversion: Inversion = Inversion()
 
     def __post_init__(self) -> None:
         # Scenarios that are equal must name the same artifacts: 1 and 1.0 are written differently.

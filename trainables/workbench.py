@@ -180,6 +180,7 @@ class Workbench:
             },
             forget,
             len(self.dataset.classes),
+            self.dataset.image_shape,
         )
 
     def prepare_seconds(self, needs: frozenset[Access]) -> float:

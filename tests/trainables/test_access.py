@@ -44,7 +44,7 @@ def granted(needs: frozenset[Access], fetched: list[Access] | None = None) -> Gr
         return f"the {access}"
 
     sources = {access: (lambda access=access: fetch(access)) for access in Access}
-    return Granted(needs, sources, (1,), 4)
+    return Granted(needs, sources, (1,), 4, (1, 8, 8))
 
 
 def reach(access: Granted, wanted: Access) -> Any:
@@ -76,7 +76,7 @@ def test_what_is_not_declared_is_not_even_fetched(needs: frozenset[Access]) -> N
 
 def test_the_retain_classes_are_all_but_the_forget_classes() -> None:
     assert granted(frozenset()).retain_classes == (0, 2, 3)
-    assert Granted(frozenset(), {}, (3, 0), 4).retain_classes == (1, 2)
+    assert Granted(frozenset(), {}, (3, 0), 4, (1, 8, 8)).retain_classes == (1, 2)
 
 
 @pytest.mark.parametrize("name", methods.METHODS)

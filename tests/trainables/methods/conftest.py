@@ -20,4 +20,6 @@ def retain_data() -> Samples:
 @pytest.fixture
 def retain_only(retain_data: Samples) -> Granted:
     """Access to the retain data and to nothing else."""
-    return Granted(frozenset({Access.RETAIN}), {Access.RETAIN: lambda: retain_data}, (1,), 3)
+    return Granted(
+        frozenset({Access.RETAIN}), {Access.RETAIN: lambda: retain_data}, (1,), 3, (1, 8, 8)
+    )

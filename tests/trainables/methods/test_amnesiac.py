@@ -169,7 +169,7 @@ def granted(log: dict[str, Tensor], retain: Samples) -> Granted:
         Access.RETAIN: lambda: retain,
         Access.LOG: lambda: log,
     }
-    return Granted(Amnesiac.needs, sources, (1,), 3)
+    return Granted(Amnesiac.needs, sources, (1,), 3, (1, 8, 8))
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])

@@ -79,7 +79,7 @@ def noting() -> Noting:
 
 def granted(forget: Samples, retain: Samples) -> Granted:
     sources = {Access.FORGET: lambda: forget, Access.RETAIN: lambda: retain}
-    return Granted(BadTeacher.needs, sources, (2,), 3)
+    return Granted(BadTeacher.needs, sources, (2,), 3, (1, 8, 8))
 
 
 def numbered(numbers: range, label: int) -> Samples:

@@ -114,7 +114,7 @@ class TestLoss:
 
 
 def granted(forget: Samples) -> Granted:
-    return Granted(JiT.needs, {Access.FORGET: lambda: forget}, (1,), 3)
+    return Granted(JiT.needs, {Access.FORGET: lambda: forget}, (1,), 3, (1, 8, 8))
 
 
 def test_it_smooths_the_model_around_the_forget_samples() -> None:

@@ -26,7 +26,9 @@ def granted(forget: tuple[int, ...]) -> Granted:
         for code in range(CLASSES)
     }
     gans = ClassGenerators(generators, CodedClassifier(CLASSES))
-    return Granted(frozenset({Access.GANS}), {Access.GANS: lambda: gans}, forget, CLASSES)
+    return Granted(
+        frozenset({Access.GANS}), {Access.GANS: lambda: gans}, forget, CLASSES, (1, 8, 8)
+    )
 
 
 @pytest.fixture

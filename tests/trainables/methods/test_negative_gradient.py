@@ -27,7 +27,7 @@ def linear() -> nn.Sequential:
 
 
 def granted(forget: Samples = FORGET) -> Granted:
-    return Granted(frozenset({Access.FORGET}), {Access.FORGET: lambda: forget}, (1,), 3)
+    return Granted(frozenset({Access.FORGET}), {Access.FORGET: lambda: forget}, (1,), 3, (1, 8, 8))
 
 
 def test_the_first_step_follows_the_gradient_of_cross_entropy_upwards() -> None:

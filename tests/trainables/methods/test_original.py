@@ -12,6 +12,6 @@ from trainables.methods.original import Original
 def test_the_model_is_yielded_untouched_without_any_access() -> None:
     model = nn.Linear(3, 2)
     before = state(model)
-    (yielded,) = Original().unlearn(model, Granted(frozenset(), {}, (1,), 3), rng())
+    (yielded,) = Original().unlearn(model, Granted(frozenset(), {}, (1,), 3, (1, 8, 8)), rng())
     assert yielded is model
     assert same(state(model), before)

@@ -57,7 +57,7 @@ RETAIN = Samples(torch.arange(1.0, 41.0).view(-1, 1, 1, 1), torch.arange(40) % 2
 
 def granted(method: RandomLabels) -> Granted:
     sources = {Access.FORGET: lambda: FORGET, Access.RETAIN: lambda: RETAIN}
-    return Granted(method.needs, sources, (1, 3), 4)
+    return Granted(method.needs, sources, (1, 3), 4, (1, 8, 8))
 
 
 @pytest.fixture
@@ -112,7 +112,9 @@ def test_the_data_keeps_its_own_labels(fitted: list[dict[str, Any]]) -> None:
 def test_a_real_model_takes_a_step_per_batch() -> None:
     images = torch.rand(20, 1, 8, 8, generator=rng(1))
     forget = Samples(images, torch.ones(20, dtype=torch.long))
-    access = Granted(frozenset({Access.FORGET}), {Access.FORGET: lambda: forget}, (1,), 3)
+    access = Granted(
+        frozenset({Access.FORGET}), {Access.FORGET: lambda: forget}, (1,), 3, (1, 8, 8)
+    )
     model = models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
     method = RandomLabels(epochs=2, batch_size=8)
     assert [batches_tracked(one) for one in method.unlearn(model, access, rng())] == [3, 6]

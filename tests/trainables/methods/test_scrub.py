@@ -183,7 +183,11 @@ class TestEpochs:
         forget = Watched(samples.images, samples.labels, "forget", passes)
         retain = Watched(samples.images, samples.labels, "retain", passes)
         access = Granted(
-            Scrub.needs, {Access.FORGET: lambda: forget, Access.RETAIN: lambda: retain}, (0,), 2
+            Scrub.needs,
+            {Access.FORGET: lambda: forget, Access.RETAIN: lambda: retain},
+            (0,),
+            2,
+            (1, 8, 8),
         )
         method = Scrub(epochs=4, max_steps=2, forget_batch_size=3, retain_batch_size=2)
         seen = [len(passes) for _ in method.unlearn(Bias(0.0, 0.0), access, rng())]

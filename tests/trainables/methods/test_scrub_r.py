@@ -47,7 +47,7 @@ def ids(samples: Samples) -> list[int]:
 
 def granted(forget: Samples, retain: Samples) -> Granted:
     sources = {Access.FORGET: lambda: forget, Access.RETAIN: lambda: retain}
-    return Granted(ScrubRewind.needs, sources, (1,), 2)
+    return Granted(ScrubRewind.needs, sources, (1,), 2, (1, 8, 8))
 
 
 def access() -> Granted:

@@ -189,7 +189,9 @@ def test_the_retain_samples_are_drawn_at_random(
 def test_each_of_several_forget_classes_gets_noise_of_its_own_in_one_impairing(
     passes: list[Pass], retain_data: Samples
 ) -> None:
-    access = Granted(frozenset({Access.RETAIN}), {Access.RETAIN: lambda: retain_data}, (3, 1), 4)
+    access = Granted(
+        frozenset({Access.RETAIN}), {Access.RETAIN: lambda: retain_data}, (3, 1), 4, (1, 8, 8)
+    )
     model = linear(classes=4)
     list(Unsir(noise_steps=15, noise_weight=1e-6, noise_batches=2).unlearn(model, access, rng()))
     impair, repair = passes
