@@ -41,6 +41,25 @@ Forget = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(help="class to forget, by number or name; repeat for several"),
 ]
+Gan = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="what MuGAN draws from: dcgan, cgan or wgan-gp [default: dcgan]"),
+]
+Weights = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help=".safetensors file of the base model, which is then not trained"),
+]
+ImageSize = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="pixels of the model's images where there is no dataset: 32 or 28x32"),
+]
+ZeroShot = Annotated[
+    bool,
+    typer.Option(
+        "--zero-shot",
+        help="no dataset at all: zMuGAN (or --method) on --weights, steered by synthetic images",
+    ),
+]
 Set = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
@@ -51,7 +70,7 @@ Set = Annotated[
 ]
 Metrics = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option(help="expensive metrics to measure too: anamnesis", metavar="NAME"),
+    typer.Option(help="expensive metrics to measure too: anamnesis, synthetic", metavar="NAME"),
 ]
 OptionalInt = Optional[int]  # noqa: UP045
 OptionalFloat = Optional[float]  # noqa: UP045
@@ -67,12 +86,20 @@ def run(
     model: Model = None,
     width: Width = None,
     forget: Forget = None,
+    gan: Gan = None,
+    weights: Weights = None,
+    zero_shot: ZeroShot = False,
+    image_size: ImageSize = None,
     trials: Annotated[OptionalInt, typer.Option(help="trials in all [default: 100]")] = None,
     sampler: Annotated[
         OptionalStr, typer.Option(help="tpe, gp, nsga2, random, sobol or grid [default: tpe]")
     ] = None,
     objective: Annotated[
-        OptionalStr, typer.Option(help="pareto (forget down, retain up) or gap [default: pareto]")
+        OptionalStr,
+        typer.Option(
+            help="pareto (forget down, retain up), gap, or synthetic (as pareto, on images of "
+            "inverted generators) [default: pareto]"
+        ),
     ] = None,
     pruner: Annotated[
         OptionalStr,
@@ -99,6 +126,10 @@ def run(
         OptionalInt, typer.Option(help="further attempts when a worker dies [default: 3]")
     ] = None,
     trial_timeout: Annotated[OptionalFloat, typer.Option(help="seconds [default: none]")] = None,
+    save: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="write the best trial's unlearned weights to this .safetensors file"),
+    ] = None,
     results: Results = Path("results"),
     data: Data = None,
     artifacts: Artifacts = None,
@@ -128,15 +159,21 @@ def run(
         retries=retries,
         trial_timeout=trial_timeout,
         concurrency=concurrency,
-        scenario=_scenario(dataset, model, width, forget),
+        scenario=_scenario(dataset, model, width, forget, gan, weights, image_size),
         space=_settings(settings),
         resources=_given(**resources),
     )
+    if zero_shot:
+        overrides = _zero_shot(overrides)
+    if save is not None:
+        _check_save(save)
     progress = Progress(Console(stderr=True))
     study = Study(specs.load_spec(spec, overrides), root=results, places=_places(data, artifacts))
     progress.say(f"study {study.name} in {study.folder}")
     finished = study.run(progress)
     _show_findings(study, results)
+    if save is not None and study.save_best(save):
+        progress.say(f"the best trial's weights are in {save}")
     if not finished:
         progress.say("interrupted; give the same command again to go on")
         raise typer.Exit(130)
@@ -174,7 +211,7 @@ def best(
         chosen = select.by_retain(table, forget_at_most).slice(0, top)
         title = f"Best retain accuracy with forget accuracy of at most {forget_at_most:g} %"
     else:
-        chosen, title = select.by_gap(table).slice(0, top), "Smallest gap to the retrained model"
+        chosen, title = select.by_gap(table).slice(0, top), "Smallest gap"
     if chosen.num_rows == 0:
         raise InvalidRequest(_nothing_found(table, forget_at_most))
     rows = chosen.to_pylist()
@@ -190,6 +227,8 @@ def best(
 
         several = len({row["study"] for row in rows}) > 1
         tables.show(Console(), tables.configurations(title, rows, several))
+        if study:
+            _show_agreement(table)
 
 
 @app.command()
@@ -297,6 +336,10 @@ def trial(
     model: Model = None,
     width: Width = None,
     forget: Forget = None,
+    gan: Gan = None,
+    weights: Weights = None,
+    zero_shot: ZeroShot = False,
+    image_size: ImageSize = None,
     settings: Set = None,
     seed: Annotated[int, typer.Option(help="seed of the unlearning", min=0)] = 0,
     trial_timeout: Annotated[OptionalFloat, typer.Option(help="seconds [default: none]")] = None,
@@ -330,9 +373,11 @@ def trial(
         method=method,
         metrics=metrics or None,
         trial_timeout=trial_timeout,
-        scenario=_scenario(dataset, model, width, forget),
+        scenario=_scenario(dataset, model, width, forget, gan, weights, image_size),
         space=_settings(settings),
     )
+    if zero_shot:
+        overrides = _zero_shot(overrides)
     places = _places(data, artifacts)
     loaded = specs.load_spec(spec, overrides)
     resolved = specs.resolve(loaded, places)
@@ -341,13 +386,14 @@ def trial(
             raise InvalidRequest(f"{key} = {value!r}: a trial has one value of each hyperparameter")
     values: dict[str, Any] = dict(loaded.space)
     chosen = known.make(resolved.method, values)
-    if save is not None and (save.is_dir() or not save.parent.is_dir()):
-        raise InvalidRequest(f"--save {save}: give a file in a folder that is there")
+    if save is not None:
+        _check_save(save)
     use_threads(resolved.resources.cpus_per_trial)  # as a study's workers do, for equal numbers
     bench = shared_workbench(specs.scenario_of(resolved), places)
     with Progress(Console(stderr=True)) as progress:
-        expensive: tuple[str, ...] = tuple(resolved.metrics)
-        stages = bench.prerequisites(chosen.needs, expensive)
+        expensive = specs.measured(resolved)
+        generators = getattr(chosen, "generators", 0)
+        stages = bench.prerequisites(chosen.needs, expensive, generators)
         names = [name for stage in stages for name in stage]
         for done, name in enumerate(names, start=1):
             progress.doing(f"preparing {done}/{len(names)}: {name}")
@@ -359,7 +405,7 @@ def trial(
             bench, resolved.method, values, seed, resolved.trial_timeout, expensive
         )
     if save is not None and model_found is not None:
-        save_model(model_found, save)
+        save_model(model_found, save, bench.image_shape[1:])
     if as_json:
         print(json.dumps({**asdict(outcome), "references": bench.references}, indent=2))
     else:
@@ -385,7 +431,7 @@ def _print_outcome(outcome: Any, references: dict[str, dict[str, float]]) -> Non
         table.add_column(heading, justify="right")
     table.add_column("meaning")
     for name, meaning in METRICS.items():
-        compared = [number(references[key].get(name), 2) for key in ("base", "retrained")]
+        compared = [number(references.get(key, {}).get(name), 2) for key in ("base", "retrained")]
         table.add_row(name, *compared, number(outcome.metrics.get(name), 2), meaning)
     console = Console()
     show(console, table)
@@ -414,10 +460,24 @@ def _show_findings(study: Any, results: Path) -> None:
     front = select.pareto(table).to_pylist()
     chosen = select.by_gap(table).slice(0, 1).to_pylist()
     tables.show(console, tables.configurations("Pareto front", front, False))
-    title = "Best configuration (smallest gap to the retrained model)"
-    tables.show(console, tables.configurations(title, chosen, False))
+    tables.show(console, tables.configurations("Best configuration", chosen, False))
+    _show_agreement(table)
     where = "" if results == Path("results") else f" --results {results}"
     console.print(f"more: forgetune best {study.name}{where}", highlight=False, soft_wrap=True)
+
+
+def _show_agreement(table: Any) -> None:
+    """How well the synthetic images of a study stand for the real ones, if it looked at both."""
+    from rich.console import Console
+
+    from search.analysis.agreement import agreement
+
+    if table["m_synthetic_gap"].null_count == table.num_rows:
+        return
+    found = agreement(table)
+    if found is not None:
+        console = Console(soft_wrap=True)
+        console.print(f"synthetic and real validation rank the trials alike to {found}")
 
 
 def _scan(results: Path, study: str | None) -> Any:
@@ -436,11 +496,11 @@ def _scan(results: Path, study: str | None) -> Any:
 
 
 def _nothing_found(table: Any, forget_at_most: float | None) -> str:
-    from search.analysis.best import complete
+    from search.analysis.best import complete, figures
 
     done = complete(table).num_rows
     if forget_at_most is not None and done:
-        lowest = min(complete(table)["m_forget_accuracy"].to_pylist())
+        lowest = min(figures(row).forget for row in complete(table).to_pylist())
         return (
             f"none of {done} trials forgets to {forget_at_most:g} %; the lowest forget accuracy "
             f"is {lowest:.1f} %"
@@ -459,9 +519,47 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _scenario(
-    dataset: str | None, model: str | None, width: float | None, forget: list[str] | None
+    dataset: str | None,
+    model: str | None,
+    width: float | None,
+    forget: list[str] | None,
+    gan: str | None,
+    weights: Path | None,
+    image_size: str | None,
 ) -> dict[str, Any]:
-    return _given(dataset=dataset, model=model, width=width, forget=forget or None)
+    return _given(
+        dataset=dataset,
+        model=model,
+        width=width,
+        forget=forget or None,
+        gan=gan,
+        weights=None if weights is None else str(weights),
+        image_size=None if image_size is None else _pixels(image_size),
+    )
+
+
+def _pixels(text: str) -> list[int]:
+    from trainables.errors import InvalidRequest
+
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() and int(part) for part in parts):
+        raise InvalidRequest(
+            f"--image-size {text!r}: give pixels, as 32 or as 28x32 (rows x columns)"
+        )
+    return [int(parts[0]), int(parts[-1])]
+
+
+def _zero_shot(overrides: dict[str, Any]) -> dict[str, Any]:
+    """No dataset, and what follows from that; what was given otherwise is refused later."""
+    scenario = {"dataset": "none", **overrides.get("scenario", {})}
+    return {"method": "zmugan", "objective": "synthetic", **overrides, "scenario": scenario}
+
+
+def _check_save(save: Path) -> None:
+    from trainables.errors import InvalidRequest
+
+    if save.is_dir() or not save.parent.is_dir():
+        raise InvalidRequest(f"--save {save}: give a file in a folder that is there")
 
 
 def _settings(texts: list[str] | None) -> dict[str, Any]:

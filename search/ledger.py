@@ -35,19 +35,28 @@ from trainables.errors import ForgetuneError, InvalidRequest
 from trainables.files import write_whole
 from trainables.outcome import CURVE, Outcome, State
 
-WORST = {"forget_accuracy": 100.0, "retain_accuracy": 0.0, "gap": 100.0}
-"""What a diverged trial is told to the sampler as, so that it learns to stay away."""
+WORST = {"forget_accuracy": 100.0, "retain_accuracy": 0.0, "gap": 100.0} | {
+    "synthetic_forget_accuracy": 100.0,
+    "synthetic_retain_accuracy": 0.0,
+}
+"""What a diverged or starved trial is told to the sampler as, so that it learns to stay away."""
 
 COMPACT_EVERY = 500
 """Loose parts after which they are joined while a study still runs."""
 
-OBJECTIVES = {"pareto": ("forget_accuracy", "retain_accuracy"), "gap": ("gap",)}
-"""The metrics that steer a study; all on validation images."""
+OBJECTIVES = {
+    "pareto": ("forget_accuracy", "retain_accuracy"),
+    "gap": ("gap",),
+    "synthetic": ("synthetic_forget_accuracy", "synthetic_retain_accuracy"),
+}
+"""The metrics that steer a study; on validation images, or on synthetic ones."""
 
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
     "forget_accuracy": "minimize",
     "retain_accuracy": "maximize",
     "gap": "minimize",
+    "synthetic_forget_accuracy": "minimize",
+    "synthetic_retain_accuracy": "maximize",
 }
 
 ROW = "row"
@@ -208,8 +217,11 @@ class Ledger:
         return self.settle(ticket, outcome)
 
     def record_references(self, references: Mapping[str, Mapping[str, float]]) -> None:
-        """Put the metrics of the base and the retrained model into study.json."""
-        self._retrained_mia = references["retrained"]["mia"]
+        """Put the metrics of the base and the retrained model into study.json.
+
+        There are none where there is no data.
+        """
+        self._retrained_mia = references.get("retrained", {}).get("mia", 0.0)
         described = self._described()
         if described.get("references") != references:
             try:
@@ -368,6 +380,7 @@ class Ledger:
         scenario = scenario_of(self.spec)
         found = asdict(outcome)
         metrics, curve = found.pop("metrics"), found.pop("curve")
+        reported = found.pop("reported")
         # Typed as the method types them, so that a column has one type whatever the trial's end.
         del found["hyperparameters"]
         hyperparameters = asdict(methods.make(self.spec.method, ticket.hyperparameters))  # type: ignore[call-overload]
@@ -393,7 +406,13 @@ class Ledger:
             **{f"p_{name}": value for name, value in hyperparameters.items()},
             **{f"m_{name}": value for name, value in metrics.items()},
             "c_mia": constraint,
-            **{f"curve_{name}": [point[name] for point in curve] or None for name in CURVE},
+            "objective": self.spec.objective,
+            "reported_json": json.dumps(reported, sort_keys=True) if reported else None,
+            **{
+                f"curve_{name}": [point[name] for point in curve]
+                for name in CURVE
+                if curve and name in curve[0]
+            },
         }
 
     def _tell(self, row: results.Row) -> None:
@@ -451,7 +470,7 @@ class Ledger:
                 return TrialState.COMPLETE, [row[f"m_{name}"] for name in names], constraints
             case State.PRUNED if reported := self._reported(row):
                 return TrialState.PRUNED, [reported[len(reported)]], constraints
-            case State.DIVERGED:
+            case State.DIVERGED | State.STARVED:
                 worst = [WORST[name] for name in names]
                 return TrialState.COMPLETE, worst, dict.fromkeys(constraints, 100.0)
         return TrialState.FAIL, None, {}

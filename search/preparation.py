@@ -8,7 +8,8 @@ from typing import Any
 import ray
 
 from search.scheduling import Allotment
-from search.spec import StudySpec
+from search.space import SearchSpace
+from search.spec import StudySpec, measured
 from trainables import methods
 from trainables.errors import ForgetuneError
 from trainables.scenario import Places
@@ -26,7 +27,9 @@ def prepare(
     `bench` is this process' own and only looks; the building is done by Ray tasks, each holding
     what a trial holds. Raises the first error of a part (DataError, Diverged, GeneratorError).
     """
-    stages = bench.prerequisites(methods.make(spec.method, {}).needs, tuple(spec.metrics))
+    generators = SearchSpace(spec.method, spec.space).largest("generators") or 0
+    needs = methods.make(spec.method, {}).needs
+    stages = bench.prerequisites(needs, measured(spec), generators)
     total = sum(len(stage) for stage in stages)
     task = ray.remote(num_cpus=allotment.cpus, num_gpus=allotment.gpus)(prepare_part)
     done = 0

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from search.analysis.best import figures
 from search.ledger import Ticket
 from search.results import Row
 from search.status import failed
@@ -112,7 +113,7 @@ class Progress:
 
     def _consider(self, row: Row) -> None:
         if row["state"] == State.COMPLETE and (
-            self._best is None or row["m_gap"] < self._best["m_gap"]
+            self._best is None or figures(row).gap < figures(self._best).gap
         ):
             self._best = row
 
@@ -123,10 +124,10 @@ class Progress:
         if self._failed:
             parts.append(f"{self._failed} failed")
         if self._best is not None:
-            best = self._best
+            best = figures(self._best)
             parts.append(
-                f"best gap {best['m_gap']:.1f} (forget {best['m_forget_accuracy']:.1f} %, "
-                f"retain {best['m_retain_accuracy']:.1f} %, trial {best['number']})"
+                f"best gap {best.gap:.1f} (forget {best.forget:.1f} %, "
+                f"retain {best.retain:.1f} %, trial {self._best['number']})"
             )
         left = self._target - self._done
         if self._new and left > 0:

@@ -54,7 +54,10 @@ CORE = pa.schema(_CORE)
 METRIC_FIELDS = pa.schema([(f"m_{name}", pa.float64()) for name in METRICS])
 CONSTRAINT_FIELDS = pa.schema([("c_mia", pa.float64())])
 CURVE_FIELDS = pa.schema([(f"curve_{name}", pa.list_(pa.float64())) for name in CURVE])
-_LAST_FIELDS = (*METRIC_FIELDS, *CONSTRAINT_FIELDS, *CURVE_FIELDS)
+LABEL_FIELDS = pa.schema(
+    [("objective", pa.string()), ("zero_shot", pa.bool_()), ("reported_json", pa.string())]
+)
+LAST_FIELDS = (*METRIC_FIELDS, *CONSTRAINT_FIELDS, *LABEL_FIELDS, *CURVE_FIELDS)
 
 Row = dict[str, Any]
 """One trial, keyed by column. Nulls mean "not measured"."""
@@ -91,7 +94,7 @@ def schema_of(row: Mapping[str, Any]) -> pa.Schema:
         for name, value in sorted(row.items())
         if name.startswith("p_") and value is not None
     ]
-    fields = [*CORE, *hyperparameters, *_LAST_FIELDS]
+    fields = [*CORE, *hyperparameters, *LAST_FIELDS]
     return pa.schema(fields, metadata={"forgetune_schema": str(SCHEMA_VERSION)})
 
 
@@ -241,9 +244,9 @@ def timestamp(seconds: float) -> datetime:
 
 def _combine(tables: Sequence[pa.Table]) -> pa.Table:
     if not tables:
-        return pa.schema([*CORE, *_LAST_FIELDS]).empty_table()
+        return pa.schema([*CORE, *LAST_FIELDS]).empty_table()
     try:
-        return pa.concat_tables(tables, promote_options="permissive")
+        return _completed(pa.concat_tables(tables, promote_options="permissive"))
     except pa.ArrowTypeError:
         # Two methods use one name for a number and for a word: that column is read as words.
         kinds: dict[str, set[bool]] = {}
@@ -252,7 +255,15 @@ def _combine(tables: Sequence[pa.Table]) -> pa.Table:
                 kinds.setdefault(field.name, set()).add(pa.types.is_string(field.type))
         mixed = {name for name, found in kinds.items() if len(found) > 1}
         worded = [_as_words(table, mixed) for table in tables]
-        return pa.concat_tables(worded, promote_options="permissive")
+        return _completed(pa.concat_tables(worded, promote_options="permissive"))
+
+
+def _completed(table: pa.Table) -> pa.Table:
+    """The table with every column of ours, also where an earlier version wrote all its files."""
+    for field in LAST_FIELDS:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table
 
 
 def _as_words(table: pa.Table, names: set[str]) -> pa.Table:

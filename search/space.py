@@ -233,6 +233,17 @@ class SearchSpace:
                         values[name] = trial.suggest_categorical(name, choices)
         return values
 
+    def largest(self, name: str) -> Any:
+        """The largest value that trials can have of a numeric hyperparameter; None if the method
+        has none of this name."""
+        known = methods.hyperparameters(self._method)
+        if name not in known:
+            return None
+        if name in self.distributions:
+            return max(_ends(self.distributions[name]))
+        override = self._overrides.get(name)
+        return override.value if isinstance(override, Fixed) else known[name]
+
     def describe(self) -> dict[str, str]:
         """Parameter -> its possibilities in one line, fixed ones last."""
         lines = {name: describe(d) for name, d in self.distributions.items()}

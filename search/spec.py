@@ -17,13 +17,18 @@ from search.space import Override, SearchSpace
 from trainables import methods
 from trainables.errors import InvalidRequest, unknown
 from trainables.scenario import (
+    KEGNET_BATCH_SIZE,
+    KEGNET_STEPS,
+    NO_DATASET,
     THESIS_BATCH_SIZE,
     THESIS_EPOCHS,
     THESIS_LEARNING_RATE,
+    Inversion,
     Places,
     Scenario,
 )
 from trainables.sources import SOURCES, read, source
+from trainables.weights import Weights, inspect
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -32,6 +37,9 @@ EXECUTION = (
     *("retries", "trial_timeout", "concurrency", "resources"),
 )
 """What may change when a study is continued; all else says what the study *is*."""
+
+ZERO_SHOT_NEEDS = {"inverted generators"}
+"""What methods may need where there is no data; `trainables.access.ZERO_SHOT` without torch."""
 
 Plain = StrictBool | StrictInt | float | StrictStr
 Positive = Annotated[int, Field(ge=1)]
@@ -42,7 +50,11 @@ class _Section(BaseModel):
 
 
 class ScenarioSpec(_Section):
-    """What is to be forgotten. What is left out is chosen to suit the dataset."""
+    """What is to be forgotten. What is left out is chosen to suit the dataset.
+
+    `weights` is a .safetensors file of the base model; with the dataset "none" it is all there is,
+    and `image_size` (height and width in pixels) says what images the model takes.
+    """
 
     dataset: str = "digits"
     forget: list[StrictInt | StrictStr] | None = None
@@ -54,11 +66,30 @@ class ScenarioSpec(_Section):
     epochs: Positive = THESIS_EPOCHS
     learning_rate: Annotated[float, Field(gt=0)] = THESIS_LEARNING_RATE
     batch_size: Annotated[int, Field(ge=2)] = THESIS_BATCH_SIZE
+    gan: Literal["dcgan", "cgan", "wgan-gp"] = "dcgan"
     gan_steps: Positive | None = None
     gan_width: Annotated[float, Field(gt=0, le=16)] = 1.0
     anamnesis_alpha: Annotated[float, Field(ge=0, lt=1)] = 0.05
     anamnesis_batch_size: Annotated[int, Field(ge=2)] = 256
     anamnesis_epochs: Positive = 10
+    weights: str | None = None
+    image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+
+
+class InversionSpec(_Section):
+    """How the base model is inverted into generators; see `trainables.scenario.Inversion`. Steps
+    and batch size suit the size of the images where they are left out."""
+
+    steps: Positive | None = None
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    learning_rate: Annotated[float, Field(gt=0)] = Inversion.learning_rate
+    reconstruction_weight: Annotated[float, Field(ge=0)] = Inversion.reconstruction_weight
+    diversity_weight: Annotated[float, Field(ge=0)] = Inversion.diversity_weight
+    decoder_layers: Annotated[int, Field(ge=0, le=10)] = Inversion.decoder_layers
+    output: Literal["tanh", "normalised"] = "tanh"
+    bn_weight: Annotated[float, Field(ge=0)] = Inversion.bn_weight
+    few_shot: Annotated[int, Field(ge=0)] = Inversion.few_shot
+    few_shot_weight: Annotated[float, Field(ge=0)] = Inversion.few_shot_weight
 
 
 class Resources(_Section):
@@ -72,6 +103,8 @@ class Resources(_Section):
 class StudySpec(_Section):
     """A search: scenario, method, space, objectives and number of trials.
 
+    The objective "synthetic" steers by images of generators that were inverted from the base
+    model, so that the search needs no data.
     `trials` is a target, not an increment. `mia_tolerance` (points) makes the distance of the MIA
     to the retrained model's a constraint. `pruner` stops trials early, in studies with one
     objective. `metrics` adds expensive ones to those of every trial; `curves` has every trial
@@ -84,16 +117,17 @@ class StudySpec(_Section):
     method: str = "mugan"
     trials: Positive = 100
     sampler: str = "tpe"
-    objective: Literal["pareto", "gap"] = "pareto"
+    objective: Literal["pareto", "gap", "synthetic"] = "pareto"
     mia_tolerance: Annotated[float, Field(ge=0)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     pruner: str = "none"
-    metrics: list[Literal["anamnesis"]] = []
+    metrics: list[Literal["anamnesis", "synthetic"]] = []
     curves: bool = False
     retries: Annotated[int, Field(ge=0)] = 3
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
     concurrency: Positive | None = None
     scenario: ScenarioSpec = ScenarioSpec()
+    inversion: InversionSpec = InversionSpec()
     space: dict[str, Plain | list[Plain]] = {}
     resources: Resources = Resources()
 
@@ -133,8 +167,20 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     if spec.name is not None:
         check_name(spec.name)
     given = spec.scenario
+    weights = None if given.weights is None else _weights(given.weights)
+    if given.dataset == NO_DATASET:
+        return _resolve_without_data(spec, weights)
+    if given.image_size is not None:
+        raise InvalidRequest("scenario.image_size is only for the dataset 'none'")
     suits = source(given.dataset)
     raw = read(given.dataset, places.data)
+    if weights is not None:
+        found = (weights.channels, weights.num_classes)
+        if found != (raw.image_shape[0], len(raw.classes)):
+            raise InvalidRequest(
+                f"{weights.path}: a model of {found[1]} classes and {found[0]} channels, but "
+                f"{given.dataset} has {len(raw.classes)} and {raw.image_shape[0]}"
+            )
     wanted = given.forget
     if wanted is None:
         if suits.forget is None:
@@ -145,7 +191,9 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
         wanted = [suits.forget]
     forget = raw.resolve_classes(wanted)
     width = given.width
-    if width is None:
+    if width is None and weights is not None:
+        width = weights.width(given.model)
+    elif width is None:
         width = suits.width if given.model == "allcnn" else 1.0
     dataset = given.dataset
     if dataset not in SOURCES:  # a path, which workers must find from any folder
@@ -157,6 +205,7 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
             "width": width,
             "validation_fraction": given.validation_fraction or suits.validation_fraction,
             "gan_steps": given.gan_steps or suits.gan_steps,
+            "weights": None if weights is None else str(weights.path),
         }
     )
     from trainables import models
@@ -164,13 +213,118 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     models.check(scenario.model, raw.image_shape, len(raw.classes), width)
     space = _capped(SearchSpace(spec.method, spec.space), spec.space, suits.samples_per_class)
     name = spec.name or _default_name(spec.method, scenario)
-    return spec.model_copy(update={"name": name, "scenario": scenario, "space": space})
+    inversion = _inversion(spec.inversion, raw.image_shape[1:])
+    return spec.model_copy(
+        update={"name": name, "scenario": scenario, "space": space, "inversion": inversion}
+    )
+
+
+def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec:
+    """What is left of `resolve` where the weights of a model are all there is."""
+    given = spec.scenario
+    if weights is None:
+        raise InvalidRequest(
+            "without a dataset the base model cannot be trained: give its weights (--weights "
+            "FILE.safetensors)"
+        )
+    if spec.objective != "synthetic" or spec.mia_tolerance is not None:
+        raise InvalidRequest(
+            "without a dataset only the objective synthetic can be measured (--objective "
+            "synthetic, and no MIA tolerance)"
+        )
+    if "anamnesis" in spec.metrics or spec.inversion.few_shot:
+        raise InvalidRequest(
+            "without a dataset there are no samples for the anamnesis index or the few-shot aid"
+        )
+    needs = methods.make(spec.method, {}).needs
+    if not {str(access) for access in needs} <= ZERO_SHOT_NEEDS:
+        raise InvalidRequest(
+            f"{spec.method} needs {', '.join(sorted(needs))}; `forgetune methods` says which need "
+            "no data"
+        )
+    if given.forget is None:
+        raise InvalidRequest("say which class to forget, by number (--forget or scenario.forget)")
+    forget = _numbers(given.forget, weights.num_classes)
+    size = None if given.image_size is None else (given.image_size[0], given.image_size[1])
+    size = weights.image_size(size)
+    width = given.width or weights.width(given.model)
+    from trainables import models
+
+    models.check(given.model, (weights.channels, *size), weights.num_classes, width)
+    scenario = given.model_copy(
+        update={
+            "forget": forget,
+            "width": width,
+            "validation_fraction": given.validation_fraction or 0.5,
+            "gan_steps": given.gan_steps or 1,
+            "weights": str(weights.path),
+            "image_size": list(size),
+        }
+    )
+    SearchSpace(spec.method, spec.space)
+    name = spec.name or _default_name(spec.method, scenario)
+    inversion = _inversion(spec.inversion, size)
+    return spec.model_copy(update={"name": name, "scenario": scenario, "inversion": inversion})
+
+
+def _numbers(wanted: list[int | str], num_classes: int) -> list[int]:
+    """Classes that are known by their numbers alone."""
+    numbers = sorted({int(item) for item in wanted if str(item).isdigit()})
+    if len(numbers) < len({str(item) for item in wanted}) or numbers[-1] >= num_classes:
+        raise InvalidRequest(
+            f"forget is {', '.join(map(str, wanted))}; without a dataset classes are numbers, "
+            f"here 0 to {num_classes - 1}"
+        )
+    if len(numbers) == num_classes:
+        raise InvalidRequest("the forget classes are all classes; at least one must be retained")
+    return numbers
+
+
+def _inversion(given: InversionSpec, image_size: tuple[int, ...]) -> InversionSpec:
+    """The authors' length for images of their size; small ones are learnt much sooner."""
+    small = max(image_size) <= 16
+    return given.model_copy(
+        update={
+            "steps": given.steps or (Inversion.steps if small else KEGNET_STEPS),
+            "batch_size": given.batch_size
+            or (Inversion.batch_size if small else KEGNET_BATCH_SIZE),
+        }
+    )
+
+
+def _weights(text: str) -> Weights:
+    return inspect(Path(os.path.expanduser(text)).resolve())
 
 
 def scenario_of(spec: StudySpec) -> Scenario:
     """The scenario of a resolved specification."""
-    values = spec.scenario.model_dump()
-    return Scenario(**{**values, "forget": tuple(values["forget"])})
+    values = spec.scenario.model_dump(exclude={"image_size"})
+    if spec.scenario.dataset == NO_DATASET:
+        assert spec.scenario.weights is not None
+        assert spec.scenario.image_size is not None
+        weights = _weights(spec.scenario.weights)
+        values["image_shape"] = (weights.channels, *spec.scenario.image_size)
+        values["num_classes"] = weights.num_classes
+    inversion = Inversion(**spec.inversion.model_dump())
+    return Scenario(**{**values, "forget": tuple(values["forget"]), "inversion": inversion})
+
+
+def fingerprint(spec: StudySpec, places: Places) -> str:
+    """What a resolved specification's study is about, beside the specification: the content of its
+    dataset and of its base model's weights, where it names them."""
+    scenario = spec.scenario
+    parts = []
+    if scenario.dataset != NO_DATASET:
+        parts.append(read(scenario.dataset, places.data).fingerprint)
+    if scenario.weights is not None:
+        parts.append(_weights(scenario.weights).fingerprint)
+    return "+".join(parts)
+
+
+def measured(spec: StudySpec) -> tuple[str, ...]:
+    """The groups of expensive metrics that every trial of the study is measured by."""
+    steering = ["synthetic"] if spec.objective == "synthetic" else []
+    return tuple(dict.fromkeys([*spec.metrics, *steering]))
 
 
 def check_name(name: str) -> None:
@@ -215,7 +369,8 @@ def _capped(
 
 
 def _default_name(method: str, scenario: ScenarioSpec) -> str:
-    dataset = re.sub(r"[^A-Za-z0-9-]+", "-", Path(scenario.dataset).stem) or "data"
+    origin = scenario.weights if scenario.dataset == NO_DATASET else scenario.dataset
+    dataset = re.sub(r"[^A-Za-z0-9-]+", "-", Path(origin or "").stem) or "data"
     forget = "-".join(map(str, scenario.forget or []))
     return f"{method}-{dataset}-{scenario.model}-forget-{forget}"[:100]
 
@@ -240,7 +395,11 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-_SECTIONS: dict[str, type[_Section]] = {"scenario": ScenarioSpec, "resources": Resources}
+_SECTIONS: dict[str, type[_Section]] = {
+    "scenario": ScenarioSpec,
+    "inversion": InversionSpec,
+    "resources": Resources,
+}
 
 
 def _explain(error: ValidationError, origin: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ import pyarrow as pa
 from rich.console import Console
 
 from search import results
+from search.analysis.best import by_gap
 from search.ledger import Ledger
 from search.progress import Progress
-from search.spec import StudySpec, load_spec, resolve, scenario_of
+from search.spec import StudySpec, fingerprint, load_spec, measured, resolve, scenario_of
 from trainables.scenario import Places
-from trainables.sources import read
 
 
 class Study:
@@ -67,15 +68,36 @@ class Study:
         for impossible resources, a changed specification or an unusable folder, and the error of
         a base model or generator that cannot be built.
         """
-        with progress or Progress(Console(quiet=True)) as shown:
-            fingerprint = read(self.spec.scenario.dataset, self.places.data).fingerprint
-            with Ledger(self.spec, self.root, fingerprint) as ledger:
-                for note in ledger.notes:
-                    shown.say(note)
-                if not ledger.finished:
-                    self._search(ledger, shown)
-                ledger.compact()
-                return ledger.finished
+        about = fingerprint(self.spec, self.places)
+        with (
+            progress or Progress(Console(quiet=True)) as shown,
+            Ledger(self.spec, self.root, about) as ledger,
+        ):
+            for note in ledger.notes:
+                shown.say(note)
+            if not ledger.finished:
+                self._search(ledger, shown)
+            ledger.compact()
+            return ledger.finished
+
+    def save_best(self, path: Path) -> bool:
+        """Run the best trial once more, here, and write its unlearned weights (safetensors).
+
+        False if no trial is complete. Raises OSError if the file cannot be written.
+        """
+        from trainables.trial import run_trial
+        from trainables.workbench import save_model, shared_workbench, use_threads
+
+        chosen = by_gap(self.results()).slice(0, 1).to_pylist()
+        if not chosen:
+            return False
+        use_threads(self.spec.resources.cpus_per_trial)  # as a worker, for equal numbers
+        bench = shared_workbench(scenario_of(self.spec), self.places)
+        values = json.loads(chosen[0]["params_json"])
+        _, model = run_trial(bench, self.spec.method, values, chosen[0]["seed"])
+        if model is not None:
+            save_model(model, path, bench.image_shape[1:])
+        return model is not None
 
     def results(self) -> pa.Table:
         """Every settled trial as an Arrow table; `.to_pandas()` gives a data frame."""
@@ -100,7 +122,7 @@ class Study:
             scenario,
             places=self.places,
             timeout=self.spec.trial_timeout,
-            expensive=tuple(self.spec.metrics),
+            expensive=measured(self.spec),
             curve=self.spec.curves,
             report_phases=self.spec.pruner != "none",
             settle_failures=True,

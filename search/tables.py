@@ -10,8 +10,16 @@ import tomli_w
 from rich.console import Console
 from rich.table import Table
 
+from search.analysis.best import figures
 from search.results import Row
 from search.status import Status, failed
+
+CAPTIONS = {
+    False: "forget, retain and MIA in %, gap in points to the retrained model; chosen on "
+    "validation images, test images only looked at.",
+    True: "Objective synthetic: chosen on images of inverted generators; forget and retain in %, "
+    "gap in points to the ideal; real images, where there are any, only looked at.",
+}
 
 
 def hyperparameters(row: Row) -> dict[str, Any]:
@@ -32,10 +40,8 @@ def number(value: float | None, digits: int = 1) -> str:
 def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Table:
     """Trials side by side: validation figures, which chose them, then test figures."""
     table = Table(title=title, title_justify="left", caption_justify="left")
-    table.caption = (
-        "forget, retain and MIA in %, gap in points to the retrained model; chosen on validation "
-        "images, test images only looked at"
-    )
+    synthetic = {row.get("objective") == "synthetic" for row in rows}
+    table.caption = " ".join(CAPTIONS[kind] for kind in sorted(synthetic))
     if several_studies:
         table.add_column("study")
     relearned = any(row.get("m_anamnesis_index") is not None for row in rows)
@@ -45,13 +51,14 @@ def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Ta
     table.add_column("hyperparameters", overflow="fold")
     for row in rows:
         given = json.loads(row["params_json"])
+        chosen_by = figures(row)
         cells = [row["study"]] if several_studies else []
         cells += [
             str(row["number"]),
-            number(row["m_forget_accuracy"]),
-            number(row["m_retain_accuracy"]),
+            number(chosen_by.forget),
+            number(chosen_by.retain),
             number(row["m_mia"]),
-            number(row["m_gap"]),
+            number(chosen_by.gap),
             number(row["m_test_forget_accuracy"]),
             number(row["m_test_retain_accuracy"]),
         ]
@@ -105,7 +112,7 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
 
     `spec` is the study's own, as in its study.json.
     """
-    kept = ("method", "objective", "mia_tolerance", "scenario")
+    kept = ("method", "objective", "mia_tolerance", "scenario", "inversion")
     fixed: dict[str, Any] = {
         "name": f"{row['study'][:94]}-best",
         **{key: spec[key] for key in kept if spec.get(key) is not None},
@@ -114,10 +121,11 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
         "space": hyperparameters(row),
     }
     fixed["scenario"] = {k: v for k, v in spec["scenario"].items() if v is not None}
+    found, synthetic = figures(row), row.get("objective") == "synthetic"
     heading = (
         f"# trial {row['number']} of study {row['study']}: "
-        f"forget {number(row['m_forget_accuracy'])} %, "
-        f"retain {number(row['m_retain_accuracy'])} %, gap {number(row['m_gap'])} (validation)\n"
+        f"forget {number(found.forget)} %, retain {number(found.retain)} %, "
+        f"gap {number(found.gap)} ({'synthetic' if synthetic else 'validation'})\n"
         f"# that very trial: forgetune trial THIS_FILE --seed {row['seed']}\n"
     )
     return heading + tomli_w.dumps(fixed)
@@ -133,7 +141,9 @@ def status_table(found: Sequence[Status]) -> Table:
     for item in found:
         target = "?" if item.target is None else str(item.target)
         best = (
-            "-" if item.best is None else f"{item.best['m_gap']:.1f} (trial {item.best['number']})"
+            "-"
+            if item.best is None
+            else f"{figures(item.best).gap:.1f} (trial {item.best['number']})"
         )
         left = "-" if item.seconds_left is None else duration(item.seconds_left)
         table.add_row(

@@ -28,7 +28,10 @@ SPACES: dict[str, str] = {
     "scrub_r": "spaces.scrub:suggest",
     "unsir": "spaces.unsir:suggest",
     "jit": "spaces.jit:suggest",
+    "gkt": "spaces.gkt:suggest",
+    "emmn": "spaces.emmn:suggest",
     "mugan": "spaces.mugan:suggest",
+    "zmugan": "spaces.zmugan:suggest",
 }
 
 

@@ -38,6 +38,10 @@ class TrialFailed(ForgetuneError):
     """A trial ended in another state than `complete`, told to a Tuner that we did not write."""
 
 
+class TooFewSamples(ForgetuneError):
+    """Generators gave a method too few samples of a class to work with."""
+
+
 class GeneratorError(ForgetuneError):
     """A generator collapsed in training, or cannot deliver samples that pass the classifier."""
 

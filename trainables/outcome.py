@@ -16,6 +16,8 @@ class State(StrEnum):
     OOM = "oom"
     CRASHED = "crashed"
     TIMEOUT = "timeout"
+    STARVED = "starved"
+    """Too few synthetic samples of a class."""
 
 
 METRICS: dict[str, str] = {
@@ -39,16 +41,23 @@ METRICS: dict[str, str] = {
     "relearn_steps": "steps until the forget classes are known again",
     "relearn_seconds": "seconds that took: what measuring the index costs",
     "relearn_capped": "1 where relearning was given up at the cap, and the index is a bound",
+    "synthetic_forget_accuracy": "% of synthetic images of the forget classes still called so",
+    "synthetic_retain_accuracy": "% of all other synthetic images still called what they were",
+    "synthetic_gap": "mean distance of these two to 0 and 100, in points",
+    "synthetic_retain_kl": "KL(base || model) on the latter, nats",
 }
 """Every metric's column (without its `m_`) and meaning. The `test_` ones never steer a search."""
 
 
-EXPENSIVE = ("anamnesis",)
+EXPENSIVE = ("anamnesis", "synthetic")
 """Groups of metrics that are measured only where they are asked for."""
 
-CURVE = ("seconds", "forget_accuracy", "retain_accuracy", "mia", "gap")
-"""What a curve holds for each phase or epoch: seconds of unlearning so far, and the metrics of
-these names, on validation images."""
+CURVE = (
+    *("seconds", "forget_accuracy", "retain_accuracy", "mia", "gap"),
+    *("synthetic_forget_accuracy", "synthetic_retain_accuracy", "synthetic_gap"),
+)
+"""What a curve can hold for each phase or epoch: seconds of unlearning so far, the metrics of these
+names on validation images where there is data, and the synthetic ones where they are measured."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,8 @@ class Outcome:
     `prepare_seconds` is what the artifacts that the method needs cost when they were built;
     `unlearn_seconds` the method's own work, drawing from trained generators included;
     `evaluate_seconds` all evaluation, that of the curve included. `curve` has, where it was asked
-    for, an entry with the keys of `CURVE` for each phase or epoch of the method.
+    for, an entry with keys of `CURVE` for each phase or epoch of the method. `zero_shot` says
+    whether the method needed nothing but the base model; `reported` is what the method reported.
     """
 
     state: State
@@ -76,3 +86,5 @@ class Outcome:
     peak_memory_mb: float | None = None
     host: str | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
+    zero_shot: bool = False
+    reported: dict[str, Any] = field(default_factory=dict)

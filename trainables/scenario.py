@@ -6,6 +6,12 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+NO_DATASET = "none"
+"""The dataset of a scenario that has nothing but the weights of its base model."""
+
+KEGNET_STEPS = 20_000
+KEGNET_BATCH_SIZE = 256
+
 THESIS_EPOCHS = 30
 THESIS_LEARNING_RATE = 1e-3
 THESIS_BATCH_SIZE = 64
@@ -34,7 +40,8 @@ class Places:
 class Inversion:
     """How the base model is inverted into generators (KegNet; Yoo et al. 2019).
 
-    The authors train for 200 epochs of 100 batches. `reconstruction_weight` and
+    The defaults of `steps` and `batch_size` suit 8x8 images; the authors take `KEGNET_STEPS` and
+    `KEGNET_BATCH_SIZE`, and so does a study of images larger than 16x16. `reconstruction_weight` and
     `diversity_weight` are their alpha and beta, `decoder_layers` their L. `output` says how an
     image is mapped to what the classifier takes, "tanh" or "normalised"; `bn_weight` weighs the
     distance to the statistics of the classifier's batch norms (0: plain KegNet). `few_shot` real
@@ -42,8 +49,8 @@ class Inversion:
     images near them with `few_shot_weight`.
     """
 
-    steps: int = 20_000
-    batch_size: int = 256
+    steps: int = 500
+    batch_size: int = 64
     learning_rate: float = 1e-3
     reconstruction_weight: float = 1.0
     diversity_weight: float = 1.0
@@ -59,12 +66,19 @@ class Scenario:
     """What is to be forgotten: dataset, model, forget classes, and how the base model was made.
 
     The recipe's defaults are the thesis' (section 4: Adam, 1e-3, 30 epochs). `width` scales the
-    channels of AllCNN, `gan_width` those of the DCGANs. `validation_fraction` is the share (0 to 1)
+    channels of AllCNN, `gan_width` those of the GANs
+    (`gan`: "dcgan", "wgan-gp" or "cgan"). `validation_fraction` is the share (0 to 1)
     of the training set that is held out, stratified, for the search. `seed` is the seed of base
     training and of the generators; `evaluation_seed` that of the attack's draws and of relearning;
-    a trial's own seed is neither. The anamnesis index (eq. 10) counts steps on batches of
-    `anamnesis_batch_size` until a model is right for 1 - `anamnesis_alpha` of what the base model
-    was right for, `anamnesis_epochs` epochs at most.
+    a trial's own seed is neither.
+
+    `weights` is a .safetensors file of the base model, which is then not trained. Without a dataset
+    (`NO_DATASET`) it is all there is, and `image_shape` and `num_classes` say what it takes and
+    gives.
+
+    The anamnesis index (eq. 10) counts steps on batches of `anamnesis_batch_size` until a model is
+    right for 1 - `anamnesis_alpha` of what the base model was right for, `anamnesis_epochs` epochs
+    at most.
     """
 
     dataset: str = "digits"
@@ -77,12 +91,16 @@ class Scenario:
     epochs: int = THESIS_EPOCHS
     learning_rate: float = THESIS_LEARNING_RATE
     batch_size: int = THESIS_BATCH_SIZE
+    gan: str = "dcgan"
     gan_steps: int = 1_000
     gan_width: float = 1.0
     anamnesis_alpha: float = 0.05
     anamnesis_batch_size: int = 256
     anamnesis_epochs: int = 10
     inversion: Inversion = Inversion()
+    weights: str | None = None
+    image_shape: tuple[int, int, int] | None = None
+    num_classes: int | None = None
 
     def __post_init__(self) -> None:
         # Scenarios that are equal must name the same artifacts: 1 and 1.0 are written differently.

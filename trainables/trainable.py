@@ -86,7 +86,7 @@ def trainable(
             folder = Path(checkpoint_dir)
             (folder / "outcome.json").write_text(json.dumps(asdict(self.outcome)))
             if self.model is not None:
-                save_model(self.model, folder / "model.safetensors")
+                save_model(self.model, folder / "model.safetensors", self.bench.image_shape[1:])
 
         def load_checkpoint(self, checkpoint: Any) -> None:
             """A trial takes seconds: an interrupted one starts afresh."""

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from trainables import methods
-from trainables.errors import Diverged, InvalidRequest, TrialTimeout, unknown
+from trainables.access import ZERO_SHOT
+from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTimeout, unknown
 from trainables.metrics.anamnesis import anamnesis_index
 from trainables.metrics.gap import gap
 from trainables.outcome import EXPENSIVE, Outcome, State
@@ -63,9 +64,10 @@ def trial_phases(
         if name not in EXPENSIVE:
             raise InvalidRequest(unknown("group of metrics", name, EXPENSIVE))
     chosen = methods.make(method, values)
-    access = workbench.grant(chosen.needs)
-    retrained = workbench.references["retrained"]
-    costs: dict[str, float] = {"prepare_seconds": workbench.prepare_seconds(chosen.needs)}
+    generators = getattr(chosen, "generators", 0)
+    access = workbench.grant(chosen.needs, generators)
+    spent = workbench.prepare_seconds(chosen.needs, generators)
+    costs: dict[str, float] = {"prepare_seconds": spent}
     points: list[dict[str, float]] = []
     metrics: dict[str, float] = {}
     reason: str | None = None
@@ -89,6 +91,8 @@ def trial_phases(
             peak_memory_mb=_peak_memory_mb(workbench.device),
             host=socket.gethostname(),
             curve=list(points),
+            zero_shot=chosen.needs <= ZERO_SHOT and not workbench.scenario.inversion.few_shot,
+            reported=dict(access.reported),
             **costs,
         )
 
@@ -105,23 +109,48 @@ def trial_phases(
                 check_finite(unlearned)
             if curve:
                 with limit, _stopwatch(costs, "evaluate_seconds", workbench.device):
-                    point = workbench.evaluator.on_validation(unlearned)
-                point["gap"] = gap(point, retrained)
+                    point = _on_validation(workbench, unlearned, expensive)
                 points.append({"seconds": costs["unlearn_seconds"], **point})
                 yield outcome(State.PRUNED), None
         if unlearned is None:
             raise RuntimeError("the method yielded no model")
         with limit, _stopwatch(costs, "evaluate_seconds", workbench.device):
-            metrics = {**workbench.evaluator(unlearned), **workbench.comparison(unlearned)}
-            for prefix in ("", "test_"):
-                metrics[f"{prefix}gap"] = gap(metrics, retrained, prefix)
-            if "anamnesis" in expensive:
-                metrics |= _anamnesis(workbench, unlearned)
+            metrics = _measure(workbench, unlearned, expensive)
         state = State.COMPLETE
     except Exception as error:  # a failing trial must never take the study down
         state, reason = _classify(error), _describe(error)
         metrics, unlearned = {}, None
     yield outcome(state), unlearned
+
+
+def _measure(
+    workbench: Workbench, model: nn.Module, expensive: tuple[str, ...]
+) -> dict[str, float]:
+    """Every metric that the scenario allows: without data, the synthetic ones alone."""
+    metrics: dict[str, float] = {}
+    if workbench.has_data:
+        retrained = workbench.references["retrained"]
+        metrics = {**workbench.evaluator(model), **workbench.comparison(model)}
+        for prefix in ("", "test_"):
+            metrics[f"{prefix}gap"] = gap(metrics, retrained, prefix)
+    if "anamnesis" in expensive:
+        metrics |= _anamnesis(workbench, model)
+    if "synthetic" in expensive:
+        metrics |= workbench.synthetic(model)
+    return metrics
+
+
+def _on_validation(
+    workbench: Workbench, model: nn.Module, expensive: tuple[str, ...]
+) -> dict[str, float]:
+    """What can steer a search."""
+    metrics: dict[str, float] = {}
+    if workbench.has_data:
+        metrics = workbench.evaluator.on_validation(model)
+        metrics["gap"] = gap(metrics, workbench.references["retrained"])
+    if "synthetic" in expensive:
+        metrics |= workbench.synthetic(model)
+    return metrics
 
 
 def _anamnesis(workbench: Workbench, model: nn.Module) -> dict[str, float]:
@@ -140,6 +169,8 @@ def _classify(error: Exception) -> State:
         return State.DIVERGED
     if isinstance(error, TrialTimeout):
         return State.TIMEOUT
+    if isinstance(error, TooFewSamples):
+        return State.STARVED
     out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
     # The CPU allocator of torch raises a plain RuntimeError.
     if out_of_memory or "allocate memory" in str(error) or "not enough memory" in str(error):

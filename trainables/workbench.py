@@ -7,6 +7,7 @@ parts in the order in which they can be built, so that a scheduler can build the
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cached_property, lru_cache, partial
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
@@ -21,29 +23,48 @@ from trainables import models
 from trainables.access import Access, Granted
 from trainables.artifacts import Artifact, Built, Store, key_of
 from trainables.data import Dataset, Samples, load
-from trainables.errors import GeneratorError
+from trainables.errors import DataError, GeneratorError
 from trainables.files import write_whole
-from trainables.generators import dcgan
+from trainables.generators import cgan, dcgan, kegnet, wgan_gp
 from trainables.generators.sampling import ClassGenerators, share_classified_as
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.anamnesis import Relearning, relearn
 from trainables.metrics.compare import Comparison
 from trainables.metrics.evaluate import Evaluator, predict
-from trainables.scenario import Places, Scenario
+from trainables.metrics.synthetic import SyntheticEvaluator
+from trainables.scenario import NO_DATASET, Places, Scenario
 from trainables.sources import SPLIT_SEED, Raw, read
 from trainables.training import fit
+from trainables.weights import Weights, inspect
 
-RECIPES = {"base": 1, "retrained": 1, "log": 1, "dcgan": 1, "reference": 2, "relearning": 1}
+RECIPES = {
+    **{"base": 1, "retrained": 1, "log": 1, "reference": 2, "relearning": 1},
+    **{"dcgan": 2, "wgan-gp": 1, "cgan": 1, "kegnet": 1},
+}
 """Raised by one when the code that builds a kind of artifact changes what it builds."""
 
 GAN = "gan "
-"""What the name of a class' GAN begins with, before the class."""
+ALL_CLASSES = "all"
+"""What the name of a class' GAN begins with, before the class, or before this where one GAN makes
+images of all."""
+
+PER_CLASS_GANS = {"dcgan": dcgan, "wgan-gp": wgan_gp}
+
+INVERTED = "inverted generator "
+HOLDOUT = "hold-out generator "
+"""Likewise of generators inverted from the base model: a method's, and those of the synthetic
+hold-out, which steers a search without data."""
+
+HOLDOUTS = 2
+HOLDOUT_SAMPLES = 1_000
+"""Images that each hold-out generator gives."""
 
 GAN_ATTEMPTS = 3
 """Trainings of a class' GAN, each with another seed, before it is called collapsed."""
 
 GAN_PASS_SHARE = 0.5
-"""A GAN counts as collapsed when a smaller share of its samples is classified as its class."""
+"""A GAN counts as collapsed when its samples are classified as their class less than half as often
+as held-out images of the class are."""
 
 GAN_CHECK_SAMPLES = 500
 
@@ -60,12 +81,35 @@ class Workbench:
         self._store = Store(places.artifacts)
         self._data_root = places.data
         self._seconds: dict[str, float] = {}
+        self._members: list[kegnet.Generator] = []
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is more than the weights of the base model."""
+        return self.scenario.dataset != NO_DATASET
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width in pixels)."""
+        return self._raw.image_shape if self.has_data else self.scenario.image_shape or (1, 1, 1)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self._raw.classes) if self.has_data else self.scenario.num_classes or 1
 
     @cached_property
     def dataset(self) -> Dataset:
+        """The three splits. Raises DataError where the scenario has none."""
+        if not self.has_data:
+            raise DataError("this scenario has no dataset, only the weights of a model")
         scenario = self.scenario
         on_cpu = load(scenario.dataset, self._data_root, scenario.validation_fraction)
         return on_cpu.to(self.device)
+
+    @property
+    def _given(self) -> Weights | None:
+        """The weights that the scenario names, if it does."""
+        return None if self.scenario.weights is None else inspect(Path(self.scenario.weights))
 
     @property
     def _raw(self) -> Raw:
@@ -108,26 +152,52 @@ class Workbench:
         return Relearning(**self._artifact("relearning").facts)
 
     @cached_property
+    def synthetic(self) -> SyntheticEvaluator:
+        """Judges models by images of the hold-out generators, which no method gets to see."""
+        rng = torch.Generator(self.device).manual_seed(self.scenario.evaluation_seed)
+        images = [
+            kegnet.draw(self._inverted(f"{HOLDOUT}{index}"), HOLDOUT_SAMPLES, rng)
+            for index in range(HOLDOUTS)
+        ]
+        return SyntheticEvaluator(self.base, torch.cat(images), self.scenario.forget)
+
+    @cached_property
     def evaluator(self) -> Evaluator:
         return Evaluator(self.dataset, self.scenario.forget, self.scenario.evaluation_seed)
 
     @cached_property
     def references(self) -> dict[str, dict[str, float]]:
-        """Metrics of the models "base" and "retrained", which every trial is compared with."""
+        """Metrics of the models "base" and "retrained", which every trial is compared with.
+
+        None where there is no data.
+        """
+        if not self.has_data:
+            return {}
         facts = self._artifact("reference").facts
         return {name: dict(facts[name]) for name in ("base", "retrained")}
 
     @cached_property
     def gans(self) -> ClassGenerators:
         """One generator per class. Raises GeneratorError if any has collapsed."""
-        generators = {}
-        for label in range(len(self.dataset.classes)):
-            artifact = self._artifact(f"{GAN}{label}")
-            _check_not_collapsed(label, artifact.facts)
-            generator = dcgan.Generator(self.dataset.image_shape, self.scenario.gan_width)
-            generator.load_state_dict(artifact.tensors)
-            generators[label] = generator.to(self.device).eval()
+        shape, width = self.image_shape, self.scenario.gan_width
+        generators: dict[int, nn.Module] = {}
+        for name in self._generators(frozenset({Access.GANS}), 0):
+            artifact = self._artifact(name)
+            _check_not_collapsed(name, artifact.facts)
+            network: nn.Module
+            if self.scenario.gan == "cgan":
+                network = conditional = cgan.ConditionalGenerator(shape, self.num_classes, width)
+                generators |= {label: conditional.of(label) for label in self._classes_of(name)}
+            else:
+                network = generators[self._classes_of(name)[0]] = dcgan.Generator(shape, width)
+            network.load_state_dict(artifact.tensors)
+            network.to(self.device).eval()
         return ClassGenerators(generators, self.base)
+
+    def _classes_of(self, gan: str) -> tuple[int, ...]:
+        """The classes whose images the GAN of this name makes."""
+        label = gan.removeprefix(GAN)
+        return tuple(range(self.num_classes)) if label == ALL_CLASSES else (int(label),)
 
     @cached_property
     def log(self) -> Mapping[str, Tensor]:
@@ -135,21 +205,39 @@ class Workbench:
         tensors = self._artifact("log").tensors
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
+    def _inverted(self, name: str) -> kegnet.Generator:
+        output = self.scenario.inversion.output
+        generator = kegnet.Generator(self.image_shape, self.num_classes, output)
+        generator.load_state_dict(self._artifact(name).tensors)
+        return generator.to(self.device).eval()
+
     def prerequisites(
-        self, needs: frozenset[Access], expensive: tuple[str, ...] = ()
+        self, needs: frozenset[Access], expensive: tuple[str, ...] = (), generators: int = 0
     ) -> list[list[str]]:
         """Names of the artifacts that trials need, in stages; parts of one stage are independent.
 
-        Each name is one for `prepare`. `expensive` names groups of metrics to be measured.
+        Each name is one for `prepare`. `expensive` names groups of metrics to be measured;
+        `generators` is how many inverted ones a method takes that needs them.
         """
-        stages = [["base", "retrained"], ["reference"]]
+        stages = [["base", "retrained"], ["reference"]] if self.has_data else [["base"], []]
         if Access.LOG in needs:
             stages[0].append("log")
-        if Access.GANS in needs:
-            stages[1] += [f"{GAN}{label}" for label in range(len(self._raw.classes))]
+        stages[1] += self._generators(needs, generators)
+        if "synthetic" in expensive:
+            stages[1] += [f"{HOLDOUT}{index}" for index in range(HOLDOUTS)]
         if "anamnesis" in expensive:
             stages.append(["relearning"])
-        return stages
+        return [stage for stage in stages if stage]
+
+    def _generators(self, needs: frozenset[Access], inverted: int) -> list[str]:
+        names = []
+        if Access.GANS in needs and self.scenario.gan == "cgan":
+            names.append(f"{GAN}{ALL_CLASSES}")
+        elif Access.GANS in needs:
+            names += [f"{GAN}{label}" for label in range(self.num_classes)]
+        if Access.INVERTED in needs:
+            names += [f"{INVERTED}{index}" for index in range(inverted)]
+        return names
 
     def is_prepared(self, name: str) -> bool:
         """Whether the artifact of this name is in the store, whole."""
@@ -164,44 +252,52 @@ class Workbench:
         """
         artifact = self._artifact(name)
         if name.startswith(GAN):
-            _check_not_collapsed(int(name.removeprefix(GAN)), artifact.facts)
+            _check_not_collapsed(name, artifact.facts)
         return {"origin": artifact.origin, "seconds": artifact.seconds, "note": artifact.note}
 
-    def grant(self, needs: frozenset[Access]) -> Granted:
-        """Access to exactly what `needs` names."""
-        train, forget = self.dataset.train, self.scenario.forget
+    def grant(self, needs: frozenset[Access], generators: int = 0) -> Granted:
+        """Access to exactly what `needs` names, and to so many inverted generators."""
+        forget = self.scenario.forget
         return Granted(
             needs,
             {
-                Access.FORGET: lambda: train.of(forget),
-                Access.RETAIN: lambda: train.without(forget),
+                Access.FORGET: lambda: self.dataset.train.of(forget),
+                Access.RETAIN: lambda: self.dataset.train.without(forget),
                 Access.GANS: lambda: self.gans,
                 Access.LOG: lambda: self.log,
+                Access.INVERTED: lambda: self._ensemble(generators),
             },
             forget,
-            len(self.dataset.classes),
-            self.dataset.image_shape,
+            self.num_classes,
+            self.image_shape,
         )
 
-    def prepare_seconds(self, needs: frozenset[Access]) -> float:
+    def _ensemble(self, count: int) -> list[kegnet.Generator]:
+        for index in range(len(self._members), count):
+            self._members.append(self._inverted(f"{INVERTED}{index}"))
+        return self._members[:count]
+
+    def prepare_seconds(self, needs: frozenset[Access], generators: int = 0) -> float:
         """What the artifacts behind `needs`, once granted, cost when they were built (seconds)."""
-        parts = []
+        parts = self._generators(needs, generators)
         if Access.LOG in needs:
             parts.append("log")
-        if Access.GANS in needs:
-            parts += [f"{GAN}{label}" for label in range(len(self._raw.classes))]
         # What was granted has been fetched, and its cost noted, already.
         return sum(self._seconds[part] for part in parts)
 
     def _artifact(self, name: str) -> Artifact:
         builders: dict[str, Callable[[], Built]] = {
-            "base": lambda: self._train(self.dataset.train, self.scenario.seed),
+            "base": self._obtain_base,
             "retrained": self._retrain,
             "log": self._record_log,
             "reference": self._measure_references,
             "relearning": lambda: ({}, asdict(self.relearn(self.retrained))),
         }
-        build = builders.get(name) or partial(self._train_gan, int(name.removeprefix(GAN)))
+        if name.startswith(GAN):
+            builders[name] = partial(self._train_gan, self._classes_of(name))
+        elif name not in builders:
+            builders[name] = partial(self._invert, name)
+        build = builders[name]
         kind, description = self._describe(name)
         artifact = self._store.obtain(kind, description, build)
         self._seconds[name] = artifact.seconds
@@ -210,26 +306,43 @@ class Workbench:
     def _describe(self, name: str) -> tuple[str, dict[str, Any]]:
         """Kind and description of a prerequisite: all that determines its content."""
         scenario = self.scenario
-        data = {
-            "dataset": self._raw.fingerprint,
-            "validation_fraction": scenario.validation_fraction,
-            "split_seed": SPLIT_SEED,
-            "seed": scenario.seed,
-        }
+        model: dict[str, Any] = {"model": scenario.model, "width": scenario.width}
+        if name == "base" and self._given is not None:
+            return name, {**model, "weights": self._given.fingerprint, "recipe": RECIPES[name]}
+        data: dict[str, Any] = {}
+        if self.has_data:
+            data = {
+                "dataset": self._raw.fingerprint,
+                "validation_fraction": scenario.validation_fraction,
+                "split_seed": SPLIT_SEED,
+                "seed": scenario.seed,
+            }
+        if name.startswith((INVERTED, HOLDOUT)):
+            recipe = asdict(scenario.inversion)
+            described = {
+                "base": key_of(self._describe("base")[1]),
+                "image_shape": list(self.image_shape),
+                "member": self._inversion_seed(name),
+                "recipe": RECIPES["kegnet"],
+            }
+            if not recipe["few_shot"]:
+                del recipe["few_shot_weight"]
+            else:
+                described |= data
+            return "kegnet", {**described, **recipe}
         training = {
-            "model": scenario.model,
-            "width": scenario.width,
+            **model,
             "epochs": scenario.epochs,
             "learning_rate": scenario.learning_rate,
             "batch_size": scenario.batch_size,
         }
         forget: dict[str, Any] = {"forget": list(scenario.forget)}
         if name.startswith(GAN):
-            kind = "dcgan"
+            kind = scenario.gan
             described = {
                 **data,
                 "base": key_of(self._describe("base")[1]),
-                "class": int(name.removeprefix(GAN)),
+                "class": name.removeprefix(GAN),
                 "steps": scenario.gan_steps,
                 "width": scenario.gan_width,
             }
@@ -256,8 +369,51 @@ class Workbench:
 
     def _fresh_model(self, seed: int) -> nn.Module:
         scenario = self.scenario
-        shape, classes = self.dataset.image_shape, len(self.dataset.classes)
+        shape, classes = self.image_shape, self.num_classes
         return models.build(scenario.model, shape, classes, scenario.width, seed)
+
+    def _obtain_base(self) -> Built:
+        """Trained, or read from the file of weights that the scenario names."""
+        if self._given is None:
+            return self._train(self.dataset.train, self.scenario.seed)
+        model = self._fresh_model(seed=0)
+        try:
+            model.load_state_dict(load_tensors(self._given.path.read_bytes()))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(
+                f"{self._given.path}: the weights do not fit {self.scenario.model} ({reason})"
+            ) from None
+        return _state(model), {}
+
+    def _inversion_seed(self, name: str) -> int:
+        """Seeds of scenarios, members and hold-outs must not meet."""
+        held_out = name.startswith(HOLDOUT)
+        index = int(name.removeprefix(HOLDOUT if held_out else INVERTED))
+        return (self.scenario.seed * 100_003 + index) * 2 + held_out
+
+    def _invert(self, name: str) -> Built:
+        """A generator inverted from the base model; its inversion is handed no data but the few
+        samples of the few-shot aid, where the scenario asks for it."""
+        recipe = self.scenario.inversion
+        seed = self._inversion_seed(name)
+        aid = self._few_samples(recipe.few_shot) if recipe.few_shot else None
+        shape, classes = self.image_shape, self.num_classes
+        generator = kegnet.invert(self.base, shape, classes, recipe, seed, aid)
+        rng = torch.Generator(self.device).manual_seed(seed)
+        with torch.inference_mode():
+            noise, labels = kegnet.draw_inputs(HOLDOUT_SAMPLES, classes, rng)
+            agreed = accuracy(self.base(generator(noise, labels)), labels)
+        return _state(generator), {"classified_as_asked": agreed}
+
+    def _few_samples(self, count: int) -> Samples:
+        """The first `count` training samples of each class, in an order fixed by the seed."""
+        train = self.dataset.train
+        rng = torch.Generator().manual_seed(self.scenario.seed)
+        order = torch.randperm(len(train), generator=rng).to(train.labels.device)
+        labels = train.labels[order]
+        kept = [order[labels == label][:count] for label in range(self.num_classes)]
+        return train.where(torch.cat(kept))
 
     def _retrain(self) -> Built:
         retain = self.dataset.train.without(self.scenario.forget)
@@ -300,7 +456,7 @@ class Workbench:
             "batches": batches["all"],
             "batches_with_forget_samples": batches["with_forget_samples"],
             "bytes": size,
-            "bytes_of_sums_per_class": size * len(self.dataset.classes),
+            "bytes_of_sums_per_class": size * self.num_classes,
             "bytes_of_a_full_log": size * batches["all"],
         }
 
@@ -330,23 +486,36 @@ class Workbench:
             curve.append({"training_loss": loss, "validation_accuracy": correct})
         return _state(model), {"curve": curve}
 
-    def _train_gan(self, label: int) -> Built:
-        """The first of a few trainings that does not collapse; the best one if all do."""
-        samples = self.dataset.train.of((label,))
+    def _train_gan(self, labels: tuple[int, ...]) -> Built:
+        """The first of a few trainings of a GAN of these classes that does not collapse; the best
+        one if all do. How a class fares is the share of its samples that the base model classifies
+        as it, over the share of held-out images; a GAN fares as its worst class."""
+        scenario = self.scenario
+        samples = self.dataset.train.of(labels)
         best: tuple[float, Mapping[str, Tensor]] = (-1.0, {})
-        shares = []
+        fared = []
         for attempt in range(GAN_ATTEMPTS):
             # Seeds of classes and attempts must not meet.
-            seed = (self.scenario.seed * 100_003 + label) * GAN_ATTEMPTS + attempt
-            generator = dcgan.train(samples, self.scenario.gan_steps, seed, self.scenario.gan_width)
+            seed = (scenario.seed * 100_003 + labels[0]) * GAN_ATTEMPTS + attempt
+            how = (scenario.gan_steps, seed, scenario.gan_width)
             rng = torch.Generator(self.device).manual_seed(seed)
-            share = share_classified_as(self.base, generator, label, GAN_CHECK_SAMPLES, rng)
-            shares.append(share)
-            if share > best[0]:
-                best = (share, _state(generator))
-            if share >= GAN_PASS_SHARE:
+            if scenario.gan == "cgan":
+                network: nn.Module = cgan.train(samples, self.num_classes, *how)
+            else:
+                network = PER_CLASS_GANS[scenario.gan].train(samples, *how)
+            fared.append(min(self._fares(network, label, rng) for label in labels))
+            if fared[-1] > best[0]:
+                best = (fared[-1], _state(network))
+            if fared[-1] >= GAN_PASS_SHARE:
                 break
-        return best[1], {"collapsed": best[0] < GAN_PASS_SHARE, "shares": shares}
+        return best[1], {"collapsed": best[0] < GAN_PASS_SHARE, "shares": fared}
+
+    def _fares(self, network: nn.Module, label: int, rng: torch.Generator) -> float:
+        generator = network.of(label) if isinstance(network, cgan.ConditionalGenerator) else network
+        share = share_classified_as(self.base, generator, label, GAN_CHECK_SAMPLES, rng)
+        real = self.dataset.validation.of((label,))
+        known = accuracy(predict(self.base, real.images), real.labels) / 100
+        return share / max(known, 1e-3)
 
 
 @lru_cache(maxsize=1)
@@ -366,9 +535,14 @@ def prepare_part(scenario: Scenario, places: Places, name: str, threads: int) ->
     return shared_workbench(scenario, places).prepare(name)
 
 
-def save_model(model: nn.Module, path: Path) -> None:
-    """Write weights and running statistics as safetensors, whole or not at all. Raises OSError."""
-    write_whole(path, save_tensors(_state(model)))
+def save_model(model: nn.Module, path: Path, image_size: tuple[int, ...]) -> None:
+    """Write weights and running statistics as safetensors, whole or not at all.
+
+    The file notes the size of the images (height and width in pixels), which weights do not show.
+    Raises OSError.
+    """
+    notes = {"image_size": json.dumps(list(image_size))}
+    write_whole(path, save_tensors(_state(model), metadata=notes))
 
 
 def clone(model: nn.Module) -> nn.Module:
@@ -380,11 +554,12 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def _check_not_collapsed(label: int, facts: Mapping[str, Any]) -> None:
+def _check_not_collapsed(name: str, facts: Mapping[str, Any]) -> None:
     if facts["collapsed"]:
         shares = ", ".join(f"{share:.0%}" for share in facts["shares"])
         raise GeneratorError(
-            f"the GAN of class {label} collapsed in each of {len(facts['shares'])} trainings "
-            f"({shares} of its samples are classified as its class; {GAN_PASS_SHARE:.0%} is "
-            "needed); train for longer or shorter (scenario.gan_steps), or choose another seed"
+            f"the GAN of class {name.removeprefix(GAN)} collapsed in each of "
+            f"{len(facts['shares'])} trainings ({shares} of its samples are classified as their "
+            f"class, over the share of real ones; {GAN_PASS_SHARE:.0%} is needed); train for "
+            "longer or shorter (scenario.gan_steps), or choose another seed or --gan"
         )

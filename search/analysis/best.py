@@ -1,14 +1,35 @@
-"""Best configurations. Pure functions over rows; selection looks at validation figures only."""
+"""Best configurations. Pure functions over rows.
+
+Selection looks at what steered the study and at nothing else: validation figures, or, where the
+objective was synthetic, the synthetic ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainables.outcome import State
+
+FIGURES = ("forget_accuracy", "retain_accuracy", "gap")
+
+
+class Figures(NamedTuple):
+    """What a trial is chosen by: accuracies in percent, the gap in points."""
+
+    forget: float
+    retain: float
+    gap: float
+
+
+def figures(row: Mapping[str, Any]) -> Figures:
+    """The figures of a complete trial that steered its study."""
+    prefix = "m_synthetic_" if row.get("objective") == "synthetic" else "m_"
+    return Figures(*(row[prefix + name] for name in FIGURES))
 
 
 def complete(table: pa.Table) -> pa.Table:
@@ -17,11 +38,13 @@ def complete(table: pa.Table) -> pa.Table:
 
 
 def by_gap(table: pa.Table) -> pa.Table:
-    """Complete trials by their gap to the retrained model, smallest first.
+    """Complete trials by their gap to the retrained model, smallest first; where the objective was
+    synthetic, by their distance to the ideal.
 
-    Ties go to the lower forget accuracy, then to the shorter unlearning, then to the earlier trial.
+    Ties go to the lower forget accuracy, then to the smaller divergence on synthetic images, then
+    to the shorter unlearning, then to the earlier trial.
     """
-    return _ordered(table, [("m_gap", "ascending"), ("m_forget_accuracy", "ascending")])
+    return _ordered(_steered(table), [("_gap", "ascending"), ("_forget_accuracy", "ascending")])
 
 
 def by_retain(table: pa.Table, forget_at_most: float) -> pa.Table:
@@ -29,20 +52,20 @@ def by_retain(table: pa.Table, forget_at_most: float) -> pa.Table:
 
     Ties as in `by_gap`.
     """
-    allowed = table.filter(pc.less_equal(table["m_forget_accuracy"], forget_at_most))
-    return _ordered(
-        allowed, [("m_retain_accuracy", "descending"), ("m_forget_accuracy", "ascending")]
-    )
+    steered = _steered(table)
+    allowed = steered.filter(pc.less_equal(steered["_forget_accuracy"], forget_at_most))
+    keys = [("_retain_accuracy", "descending"), ("_forget_accuracy", "ascending")]
+    return _ordered(allowed, keys)
 
 
 def pareto(table: pa.Table) -> pa.Table:
     """The complete trials that no other beats: forget accuracy down, retain accuracy up.
 
-    By forget accuracy; of trials alike in both, the shortest unlearning stands for all.
+    By forget accuracy; of trials alike in both, the first of `by_gap`'s ties stands for all.
     """
-    keys = [("m_forget_accuracy", "ascending"), ("m_retain_accuracy", "descending")]
-    ordered = _ordered(table, keys)
-    retain = ordered["m_retain_accuracy"].to_numpy()
+    keys = [("_forget_accuracy", "ascending"), ("_retain_accuracy", "descending")]
+    ordered = _ordered(_steered(table), keys)
+    retain = np.array([figures(row).retain for row in ordered.to_pylist()])
     if len(retain) == 0:
         return ordered
     # In this order a trial is beaten exactly when an earlier one retains at least as much.
@@ -50,6 +73,17 @@ def pareto(table: pa.Table) -> pa.Table:
     return ordered.filter(pa.array(retain > best_before))
 
 
-def _ordered(table: pa.Table, keys: Sequence[tuple[str, str]]) -> pa.Table:
-    ties = [("unlearn_seconds", "ascending"), ("study", "ascending"), ("number", "ascending")]
-    return complete(table).sort_by([*keys, *ties])
+def _steered(table: pa.Table) -> pa.Table:
+    """The complete trials, with what steered their studies in columns of one name."""
+    found = complete(table)
+    synthetic = pc.fill_null(pc.equal(found["objective"], "synthetic"), False)
+    for name in FIGURES:
+        values = pc.if_else(synthetic, found[f"m_synthetic_{name}"], found[f"m_{name}"])
+        found = found.append_column(f"_{name}", values)
+    return found
+
+
+def _ordered(steered: pa.Table, keys: Sequence[tuple[str, str]]) -> pa.Table:
+    ties = ["m_synthetic_retain_kl", "unlearn_seconds", "study", "number"]
+    ordered = steered.sort_by([*keys, *((name, "ascending") for name in ties)])
+    return ordered.drop_columns([f"_{name}" for name in FIGURES])

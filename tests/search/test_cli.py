@@ -183,7 +183,7 @@ def test_the_installed_command_answers_from_any_folder(tmp_path: Path) -> None:
 def test_best_shows_the_smallest_gap_first(forgetune: Command, three: Path) -> None:
     said = forgetune("best", "--results", three)
     assert (said.code, said.err) == (0, "")
-    assert said.out.startswith("Smallest gap to the retrained model")
+    assert said.out.startswith("Smallest gap ")
     shown = [line.split("│")[1].strip() for line in said.out.splitlines() if "rate=" in line]
     assert shown == ["0", "1", "2"]
 
@@ -582,7 +582,7 @@ def test_a_finished_study_is_shown_and_not_run_again(forgetune: Command, tmp_pat
     said = forgetune(*command)
     assert said.code == 0
     assert "Pareto front" in said.out
-    assert "Best configuration (smallest gap to the retrained model)" in said.out
+    assert "Best configuration " in said.out
     assert said.out.splitlines()[-1] == f"more: forgetune best toy --results {tmp_path}"
     assert only_line(said.err) == f"study toy in {tmp_path / 'study=toy'}"
     assert stored(tmp_path) == rows

@@ -470,7 +470,9 @@ def test_how_and_how_long_a_study_runs_is_no_difference(key: str, value: Any) ->
 def test_every_key_but_those_of_execution_says_what_a_study_is() -> None:
     spec = resolve(StudySpec(), NOWHERE)
     meaning = set(StudySpec.model_fields) - {*EXECUTION, "name"}
-    assert meaning == {"method", "objective", "mia_tolerance", "seed", "scenario", "space"}
+    assert meaning == {
+        *("method", "objective", "mia_tolerance", "seed", "scenario", "inversion", "space")
+    }
     for key in meaning:
         assert changed(spec, **{key: "another"})[0].startswith(f"{key}: ")
 

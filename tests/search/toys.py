@@ -167,8 +167,7 @@ def write_study(root: Path, rows: list[Row], name: str = "toy", **values: Any) -
 def as_table(rows: list[Row]) -> pa.Table:
     """Rows as one table, in the order given, without a file."""
     tables = [pa.Table.from_pylist([row], schema=results.schema_of(row)) for row in rows]
-    fields = (results.METRIC_FIELDS, results.CONSTRAINT_FIELDS, results.CURVE_FIELDS)
-    empty = pa.schema([*results.CORE, *(field for schema in fields for field in schema)])
+    empty = pa.schema([*results.CORE, *results.LAST_FIELDS])
     return pa.concat_tables([empty.empty_table(), *tables], promote_options="permissive")
 
 

@@ -74,6 +74,27 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "perturbations": CategoricalDistribution([10, 25, 50, 100]),
         "epochs": IntDistribution(1, 3),
     },
+    "gkt": {
+        "student_learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
+        "generator_learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
+        "threshold": FloatDistribution(1e-3, 0.3, log=True),
+        "beta": CategoricalDistribution([0.0, 50.0, 250.0]),
+        "pseudo_batches": IntDistribution(200, 4_000, log=True),
+    },
+    "emmn": {
+        "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
+        "noise_batch": CategoricalDistribution([4, 16, 64]),
+        "repeats": IntDistribution(20, 100),
+        "epochs": IntDistribution(1, 3),
+    },
+    "zmugan": {
+        "learning_rate": FloatDistribution(1e-8, 1e-1, log=True),
+        "generators": IntDistribution(1, 5),
+        "samples_per_generator": IntDistribution(100, 2_000, log=True),
+        "temperature": CategoricalDistribution([1.0, 2.0, 4.0, 8.0]),
+        "forget_batch_size": CategoricalDistribution([16, 32, 64]),
+        "retain_batch_size": CategoricalDistribution([32, 64, 128]),
+    },
     "mugan": {
         "learning_rate": FloatDistribution(1e-8, 1e-1, log=True),
         "samples_per_class": IntDistribution(100, 10_000, log=True),

@@ -30,7 +30,10 @@ TABLE_1 = {
     "scrub_r": frozenset({Access.FORGET, Access.RETAIN}),
     "unsir": frozenset({Access.RETAIN}),
     "jit": frozenset({Access.FORGET}),
+    "gkt": frozenset[Access](),
+    "emmn": frozenset[Access](),
     "mugan": frozenset({Access.GANS}),
+    "zmugan": frozenset({Access.INVERTED}),
 }
 """The thesis' table of what each method may use."""
 

@@ -460,7 +460,7 @@ class TestSharing:
 
 
 def test_a_saved_model_is_its_weights_and_statistics(bench: Workbench, tmp_path: Path) -> None:
-    save_model(bench.base, tmp_path / "model.safetensors")
+    save_model(bench.base, tmp_path / "model.safetensors", (8, 8))
     assert same(read(tmp_path / "model.safetensors"), state(bench.base))
 
 

@@ -1,0 +1,83 @@
+"""zMuGAN (Ghazal 2024, "Zero-shot Machine Unlearning using GANs", Alg. 5).
+
+Unlearning without any data: samples come from generators that were inverted from the base model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from trainables.access import Access, Granted
+from trainables.data import Samples
+from trainables.errors import TooFewSamples
+from trainables.generators import kegnet
+from trainables.methods.bounds import check_at_least, check_one_of, check_positive
+from trainables.methods.impair_repair import DIRECTIONS, Direction, impair_repair
+
+LEAST_PER_CLASS = 10
+"""Samples of a class below which the trial ends: a class that is not repaired is forgotten too."""
+
+
+@dataclass(frozen=True)
+class ZMuGAN:
+    """Samples of all generators, labelled by the original model, split into D_f and D_r; Alg. 8.
+
+    Defaults: thesis, 4.4 (five generators, 1,000 samples each); temperature and batch sizes as
+    MuGAN's. Reports how many samples fell to each class. Yields after impairing and after
+    repairing. Raises TooFewSamples where a class is hardly among the samples.
+    """
+
+    learning_rate: float = 1e-4
+    generators: int = 5
+    samples_per_generator: int = 1000
+    temperature: float = 4.0
+    forget_batch_size: int = 32
+    retain_batch_size: int = 64
+    direction: Direction = "reference"
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.INVERTED})
+
+    def __post_init__(self) -> None:
+        check_positive(learning_rate=self.learning_rate, temperature=self.temperature)
+        check_one_of(DIRECTIONS, direction=self.direction)
+        check_at_least(1, generators=self.generators)
+        check_at_least(
+            2,
+            samples_per_generator=self.samples_per_generator,
+            forget_batch_size=self.forget_batch_size,
+            retain_batch_size=self.retain_batch_size,
+        )
+
+    def unlearn(
+        self, model: nn.Module, access: Granted, rng: torch.Generator
+    ) -> Iterator[nn.Module]:
+        ensemble = access.inverted[: self.generators]
+        images = torch.cat([kegnet.draw(g, self.samples_per_generator, rng) for g in ensemble])
+        with torch.inference_mode():
+            labels = torch.cat([model.eval()(part).argmax(1) for part in images.split(1_000)])
+        samples = Samples(images.clone(), labels.clone())
+
+        counts = torch.bincount(labels, minlength=access.num_classes).tolist()
+        access.report(samples_by_class=counts)
+        scarce = [label for label, count in enumerate(counts) if count < LEAST_PER_CLASS]
+        if scarce:
+            raise TooFewSamples(
+                f"of {len(samples)} samples only {min(counts)} fell to class {scarce[0]}"
+                f" ({LEAST_PER_CLASS} are needed of each class); draw more (samples_per_generator,"
+                " generators) or invert for longer (inversion.steps)"
+            )
+        yield from impair_repair(
+            model,
+            samples.of(access.forget_classes),
+            samples.without(access.forget_classes),
+            learning_rate=self.learning_rate,
+            temperature=self.temperature,
+            forget_batch_size=self.forget_batch_size,
+            retain_batch_size=self.retain_batch_size,
+            direction=self.direction,
+            rng=rng,
+        )

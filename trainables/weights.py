@@ -1,0 +1,85 @@
+"""What a file of weights (safetensors) says of its model, from the header alone. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import DataError, InvalidRequest
+
+ALLCNN_CHANNELS = 96
+"""Channels of AllCNN's first convolution at width 1."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Shapes by tensor name, the text notes of the file, and a fingerprint of its content."""
+
+    path: Path
+    shapes: dict[str, tuple[int, ...]]
+    notes: dict[str, str]
+    fingerprint: str
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images: what the first convolution takes."""
+        return self._first_convolution[1]
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the linear classifier."""
+        return self._shape("classifier.weight")[0]
+
+    def width(self, model: str) -> float:
+        """The factor on the channels of `model` (AllCNN; 1 for all others)."""
+        return self._first_convolution[0] / ALLCNN_CHANNELS if model == "allcnn" else 1.0
+
+    def image_size(self, given: tuple[int, int] | None) -> tuple[int, int]:
+        """Height and width in pixels: what was given, or what the file notes.
+
+        Raises InvalidRequest if neither says it: weights of convolutions fit any size.
+        """
+        if given is not None:
+            return given
+        try:
+            rows, columns = json.loads(self.notes["image_size"])
+            return int(rows), int(columns)
+        except (KeyError, ValueError, TypeError):
+            raise InvalidRequest(
+                f"{self.path}: does not say the size of its model's images; give it "
+                "(--image-size 32, or 28x32)"
+            ) from None
+
+    @property
+    def _first_convolution(self) -> tuple[int, ...]:
+        return self._shape("features.0.0.weight", "features.0.weight")
+
+    def _shape(self, *names: str) -> tuple[int, ...]:
+        for name in names:
+            if name in self.shapes:
+                return self.shapes[name]
+        raise DataError(f"{self.path}: has no {names[0]}; it holds no model of ours")
+
+
+@lru_cache(maxsize=4)
+def inspect(path: Path) -> Weights:
+    """Read the header of a safetensors file, and fingerprint the whole.
+
+    Raises DataError, in one line, for a file that is missing or is no safetensors file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    try:
+        size = int.from_bytes(content[:8], "little")
+        header: dict[str, Any] = json.loads(content[8 : 8 + size])
+        notes = header.pop("__metadata__", {})
+        shapes = {name: tuple(header[name]["shape"]) for name in header}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise DataError(f"{path}: not a safetensors file of weights") from None
+    return Weights(path, shapes, notes, hashlib.sha256(content).hexdigest()[:16])
