@@ -10,7 +10,7 @@ import torch
 
 import spaces
 from trainables import methods
-from trainables.scenario import Places, Scenario
+from trainables.scenario import Inversion, Places, Scenario
 from trainables.sources import read
 from trainables.workbench import Workbench
 
@@ -59,7 +59,13 @@ def three_digits(root: Path) -> Path:
 def scenario(three_digits: Path) -> Scenario:
     """Forget the digit 1 of three: real images, a narrow model, little training."""
     return Scenario(
-        dataset=str(three_digits), forget=(1,), width=0.1, epochs=6, batch_size=32, gan_steps=400
+        dataset=str(three_digits),
+        forget=(1,),
+        width=0.1,
+        epochs=6,
+        batch_size=32,
+        gan_steps=400,
+        inversion=Inversion(steps=100, batch_size=32),
     )
 
 

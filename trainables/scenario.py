@@ -41,8 +41,8 @@ class Inversion:
     """How the base model is inverted into generators (KegNet; Yoo et al. 2019).
 
     The defaults of `steps` and `batch_size` suit 8x8 images; the authors take `KEGNET_STEPS` and
-    `KEGNET_BATCH_SIZE`, and so does a study of images larger than 16x16. `reconstruction_weight` and
-    `diversity_weight` are their alpha and beta, `decoder_layers` their L. `output` says how an
+    `KEGNET_BATCH_SIZE`, and so does a study of images larger than 16x16. `reconstruction_weight`
+    and `diversity_weight` are their alpha and beta, `decoder_layers` their L. `output` says how an
     image is mapped to what the classifier takes, "tanh" or "normalised"; `bn_weight` weighs the
     distance to the statistics of the classifier's batch norms (0: plain KegNet). `few_shot` real
     samples per class (0: none, and only then is a method that uses the generators zero-shot) draw

@@ -85,7 +85,9 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
         "noise_batch": CategoricalDistribution([4, 16, 64]),
         "repeats": IntDistribution(20, 100),
+        "noise_weight": FloatDistribution(0.01, 1.0, log=True),
         "epochs": IntDistribution(1, 3),
+        "repair_epochs": IntDistribution(0, 2),
     },
     "zmugan": {
         "learning_rate": FloatDistribution(1e-8, 1e-1, log=True),

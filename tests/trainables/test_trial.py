@@ -39,7 +39,10 @@ SHORT: dict[str, dict[str, Any]] = {
     "scrub_r": {"epochs": 2, "max_steps": 1},
     "unsir": {"noise_steps": 2, "noise_batches": 1, "samples_per_class": 50},
     "jit": {"perturbations": 2},
+    "gkt": {"pseudo_batches": 4, "batch_size": 8, "student_steps": 1, "threshold": 0.5},
+    "emmn": {"epochs": 1, "repeats": 2, "maximise_steps": 2, "minimise_steps": 2},
     "mugan": {"samples_per_class": 64, "learning_rate": 1e-3},
+    "zmugan": {"samples_per_generator": 100, "generators": 2, "learning_rate": 1e-3},
 }
 """Every method, cut short."""
 
@@ -310,7 +313,7 @@ class TestCurve:
         assert looked.metrics == plain.metrics
         assert plain.curve == []
         last = looked.curve[-1]
-        assert tuple(last) == CURVE
+        assert tuple(last) == tuple(name for name in CURVE if not name.startswith("synthetic"))
         assert 0 <= last.pop("seconds") <= (looked.unlearn_seconds or 0)
         assert last == {name: looked.metrics[name] for name in last}
 
@@ -326,8 +329,11 @@ class TestCurve:
             ("negative_gradient", {"epochs": 2}, 2),
             ("amnesiac", {"repair_epochs": 2}, 3),
             ("jit", {"perturbations": 1, "epochs": 2}, 2),
+            ("gkt", {**SHORT["gkt"], "pseudo_batches": 12}, 10),
+            ("emmn", {**SHORT["emmn"], "epochs": 2}, 3),
             ("unsir", SHORT["unsir"], 2),
             ("mugan", SHORT["mugan"], 2),
+            ("zmugan", SHORT["zmugan"], 2),
         ],
     )
     def test_there_is_a_point_for_each_phase_or_epoch(
@@ -409,7 +415,8 @@ class TestRecord:
     @pytest.mark.parametrize("method", SHORT)
     def test_every_metric_is_there_and_in_range(self, bench: Workbench, method: str) -> None:
         outcome, _ = run_trial(bench, method, SHORT[method], seed=0)
-        expensive = {name for name in METRICS if name.startswith(("anamnesis", "relearn"))}
+        asked_for = ("anamnesis", "relearn", "synthetic")
+        expensive = {name for name in METRICS if name.startswith(asked_for)}
         assert outcome.metrics.keys() == METRICS.keys() - expensive
         assert all(0 <= value <= 100 for value in outcome.metrics.values())
         for prefix in ("", "test_"):
@@ -419,12 +426,45 @@ class TestRecord:
     def test_the_anamnesis_index_is_measured_where_it_is_asked_for(self, bench: Workbench) -> None:
         """By hand from its parts, for a method that leaves the knowledge where it was."""
         outcome, _ = run_trial(bench, "original", {}, seed=0, expensive=("anamnesis",))
-        assert outcome.metrics.keys() == METRICS.keys()
+        synthetic = {name for name in METRICS if name.startswith("synthetic")}
+        assert outcome.metrics.keys() == METRICS.keys() - synthetic
         again, reference = bench.relearn(bench.base), bench.retrained_relearning
         assert outcome.metrics["relearn_steps"] == again.steps
         assert outcome.metrics["anamnesis_index"] == again.steps / reference.steps
         assert outcome.metrics["anamnesis_index"] < 1
         assert outcome.metrics["relearn_capped"] == float(again.capped or reference.capped)
+
+    def test_the_synthetic_metrics_are_measured_where_they_are_asked_for(
+        self, bench: Workbench
+    ) -> None:
+        """The original is the model that labelled the images: nothing forgotten, all retained."""
+        outcome, _ = run_trial(bench, "original", {}, seed=0, expensive=("synthetic",), curve=True)
+        found = {k: v for k, v in outcome.metrics.items() if k.startswith("synthetic")}
+        assert found.pop("synthetic_retain_kl") == pytest.approx(0, abs=1e-6)
+        assert found == {
+            "synthetic_forget_accuracy": 100.0,
+            "synthetic_retain_accuracy": 100.0,
+            "synthetic_gap": 50.0,
+        }
+        assert {name: outcome.curve[0][name] for name in found} == found
+
+    @pytest.mark.parametrize(
+        ("method", "zero_shot"),
+        [("zmugan", True), ("emmn", True), ("gkt", True), ("mugan", False), ("scrub", False)],
+    )
+    def test_a_trial_says_whether_it_needed_any_data(
+        self, bench: Workbench, method: str, zero_shot: bool
+    ) -> None:
+        outcome, _ = run_trial(bench, method, SHORT[method], seed=0)
+        assert outcome.zero_shot == zero_shot
+
+    def test_zmugan_reports_what_fell_to_each_class(self, bench: Workbench) -> None:
+        outcome, _ = run_trial(bench, "zmugan", SHORT["zmugan"], seed=0)
+        assert sum(outcome.reported["samples_by_class"]) == 200
+        few, model = run_trial(bench, "zmugan", {"samples_per_generator": 4}, seed=0)
+        assert (few.state, few.metrics, model) == (State.STARVED, {}, None)
+        assert "samples_per_generator" in str(few.reason)
+        assert sum(few.reported["samples_by_class"]) == 20
 
     def test_the_retrained_model_diverges_from_itself_by_nothing(self, bench: Workbench) -> None:
         found = bench.references["retrained"]

@@ -33,31 +33,59 @@ def _channels(image_shape: tuple[int, int, int], width: float) -> int:
     return max(1, round(width * min(WIDTH, 4 * min(image_shape[1:]))))
 
 
+def generator_layers(inputs: int, image_shape: tuple[int, int, int], width: float) -> nn.Sequential:
+    """Transposed convolutions from (n, inputs, 1, 1) to images that at least cover the shape."""
+    channels, rows, columns = image_shape
+    stages = _stages(image_shape)
+    outputs = _channels(image_shape, width) * 2 ** (stages - 1)
+    grid = (math.ceil(rows / 2**stages), math.ceil(columns / 2**stages))
+    layers: list[nn.Module] = [
+        nn.ConvTranspose2d(inputs, outputs, grid, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
+    for _ in range(stages - 1):
+        layers += [
+            nn.ConvTranspose2d(outputs, outputs // 2, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(outputs // 2),
+            nn.ReLU(inplace=True),
+        ]
+        outputs //= 2
+    layers += [nn.ConvTranspose2d(outputs, channels, 4, 2, 1, bias=False), nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+def discriminator_layers(
+    inputs: int, image_shape: tuple[int, int, int], width: float, batch_norm: bool = True
+) -> nn.Sequential:
+    """Convolutions from (n, inputs, h, w), of the image's size, to (n, 1, 1, 1)."""
+    _, rows, columns = image_shape
+    outputs = _channels(image_shape, width)
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False),
+        nn.LeakyReLU(0.2, inplace=True),
+    ]
+    rows, columns = rows // 2, columns // 2
+    for _ in range(_stages(image_shape) - 1):
+        # Without batch norm's shift and without a bias, the network could only be homogeneous.
+        layers.append(nn.Conv2d(outputs, outputs * 2, 4, 2, 1, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(outputs * 2))
+        layers.append(nn.LeakyReLU(0.2, inplace=True))
+        outputs *= 2
+        rows, columns = rows // 2, columns // 2
+    layers.append(nn.Conv2d(outputs, 1, (rows, columns), bias=False))
+    return nn.Sequential(*layers)
+
+
 class Generator(nn.Module):
     """Maps noise (n, 100) to images (n, c, h, w) in [-1, 1]; `width` scales its channels."""
 
     def __init__(self, image_shape: tuple[int, int, int], width: float = 1.0) -> None:
         super().__init__()
         self.image_shape = image_shape
-        channels, rows, columns = image_shape
-        stages = _stages(image_shape)
-        outputs = _channels(image_shape, width) * 2 ** (stages - 1)
-        grid = (math.ceil(rows / 2**stages), math.ceil(columns / 2**stages))
-        layers: list[nn.Module] = [
-            nn.ConvTranspose2d(LATENT, outputs, grid, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        ]
-        for _ in range(stages - 1):
-            layers += [
-                nn.ConvTranspose2d(outputs, outputs // 2, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(outputs // 2),
-                nn.ReLU(inplace=True),
-            ]
-            outputs //= 2
-        layers += [nn.ConvTranspose2d(outputs, channels, 4, 2, 1, bias=False), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
-        self.apply(_initialise)
+        self.layers = generator_layers(LATENT, image_shape, width)
+        self.apply(initialise)
 
     def forward(self, noise: Tensor) -> Tensor:
         images: Tensor = self.layers(noise[:, :, None, None])
@@ -69,31 +97,16 @@ class Discriminator(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], width: float = 1.0) -> None:
         super().__init__()
-        channels, rows, columns = image_shape
-        outputs = _channels(image_shape, width)
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels, outputs, 4, 2, 1, bias=False),
-            nn.LeakyReLU(0.2, inplace=True),
-        ]
-        rows, columns = rows // 2, columns // 2
-        for _ in range(_stages(image_shape) - 1):
-            layers += [
-                nn.Conv2d(outputs, outputs * 2, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(outputs * 2),
-                nn.LeakyReLU(0.2, inplace=True),
-            ]
-            outputs *= 2
-            rows, columns = rows // 2, columns // 2
-        layers.append(nn.Conv2d(outputs, 1, (rows, columns), bias=False))
-        self.layers = nn.Sequential(*layers)
-        self.apply(_initialise)
+        self.layers = discriminator_layers(image_shape[0], image_shape, width)
+        self.apply(initialise)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.layers(images)
         return logits.flatten()
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """The paper's weights: N(0, 0.02) for convolutions, N(1, 0.02) for batch norms' scales."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):
@@ -114,6 +127,24 @@ def train(samples: Samples, steps: int, seed: int, width: float = 1.0) -> Genera
         torch.manual_seed(seed)
         generator = Generator(image_shape, width).to(device)
         discriminator = Discriminator(image_shape, width).to(device)
+    compete(generator, discriminator, samples, steps, seed)
+    return generator.eval()
+
+
+def compete(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    samples: Samples,
+    steps: int,
+    seed: int,
+    conditional: bool = False,
+) -> None:
+    """Train both networks in place, as `train` describes.
+
+    Conditional networks take labels (n,) as a second argument. Fakes are made with the labels of
+    the real batch, so that how frequent a label is tells the discriminator nothing.
+    """
+    device = samples.labels.device
     rng = torch.Generator(device).manual_seed(seed)
     generator_optimizer = Adam(generator.parameters(), LEARNING_RATE, BETAS)
     discriminator_optimizer = Adam(discriminator.parameters(), LEARNING_RATE, BETAS)
@@ -127,19 +158,19 @@ def train(samples: Samples, steps: int, seed: int, width: float = 1.0) -> Genera
     for _ in range(steps):
         index = torch.randint(len(samples), (batch,), generator=rng, device=device)
         noise = torch.randn(batch, LATENT, generator=rng, device=device)
-        fake = generator(noise)
-        loss = adversarial(discriminator(samples.images[index]), real=True)
-        loss = loss + adversarial(discriminator(fake.detach()), real=False)
+        condition = (samples.labels[index],) if conditional else ()
+        fake = generator(noise, *condition)
+        loss = adversarial(discriminator(samples.images[index], *condition), real=True)
+        loss = loss + adversarial(discriminator(fake.detach(), *condition), real=False)
         descend(loss, discriminator_optimizer)
         # The generator's step needs no gradients of the discriminator's weights.
         discriminator.requires_grad_(False)
-        descend(adversarial(discriminator(fake), real=True), generator_optimizer)
+        descend(adversarial(discriminator(fake, *condition), real=True), generator_optimizer)
         discriminator.requires_grad_(True)
-    return generator.eval()
 
 
 @torch.inference_mode()
-def draw(generator: Generator, count: int, rng: torch.Generator) -> Tensor:
-    """`count` images (count, c, h, w) in [-1, 1]."""
+def draw(generator: nn.Module, count: int, rng: torch.Generator) -> Tensor:
+    """`count` images (count, c, h, w) in [-1, 1], of a generator that maps noise (n, 100)."""
     images: Tensor = generator(torch.randn(count, LATENT, generator=rng, device=rng.device))
     return images

@@ -21,7 +21,7 @@ DRAWS_PER_SAMPLE = 20
 
 @torch.inference_mode()
 def share_classified_as(
-    classifier: nn.Module, generator: dcgan.Generator, label: int, count: int, rng: torch.Generator
+    classifier: nn.Module, generator: nn.Module, label: int, count: int, rng: torch.Generator
 ) -> float:
     """The share (0 to 1) of `count` fresh samples that `classifier` gives class `label`."""
     return float((classifier(dcgan.draw(generator, count, rng)).argmax(1) == label).double().mean())
@@ -35,7 +35,7 @@ class ClassGenerators:
     are used.
     """
 
-    generators: Mapping[int, dcgan.Generator]
+    generators: Mapping[int, nn.Module]
     classifier: nn.Module
 
     def draw(self, label: int, count: int, rng: torch.Generator) -> Samples:

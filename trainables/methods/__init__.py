@@ -53,7 +53,10 @@ METHODS: dict[str, str] = {
     "scrub_r": "trainables.methods.scrub_r:ScrubRewind",
     "unsir": "trainables.methods.unsir:Unsir",
     "jit": "trainables.methods.jit:JiT",
+    "gkt": "trainables.methods.gkt:GKT",
+    "emmn": "trainables.methods.emmn:EMMN",
     "mugan": "trainables.methods.mugan:MuGAN",
+    "zmugan": "trainables.methods.zmugan:ZMuGAN",
 }
 
 

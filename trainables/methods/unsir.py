@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -27,6 +28,28 @@ def noise_loss(logits: Tensor, labels: Tensor, noise: Tensor, weight: float) -> 
     """
     size = noise.square().flatten(1).sum(dim=1).mean()
     return weight * size - functional.cross_entropy(logits, labels)
+
+
+def make_noise(
+    model: nn.Module,
+    label: int,
+    shape: tuple[int, ...],
+    objective: Callable[[Tensor, Tensor, Tensor], Tensor],
+    steps: int,
+    rng: torch.Generator,
+) -> Tensor:
+    """Images of `shape` (n, c, h, w), N(0, 1) at first, after `steps` of Adam down `objective`.
+
+    The objective is a scalar function of the logits (n, classes) of a frozen copy of `model`, the
+    labels (n,), all of them `label`, and the images.
+    """
+    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    noise = torch.randn(shape, generator=rng, device=rng.device).requires_grad_(True)
+    labels = torch.full((len(noise),), label, device=rng.device)
+    optimizer = torch.optim.Adam([noise], lr=NOISE_LEARNING_RATE)
+    for _ in range(steps):
+        descend(objective(frozen(noise), labels, noise), optimizer)
+    return noise.detach()
 
 
 @dataclass(frozen=True)
@@ -88,14 +111,8 @@ class Unsir:
         self, model: nn.Module, label: int, shape: tuple[int, ...], rng: torch.Generator
     ) -> Tensor:
         """A batch of images (256, c, h, w) on which `model`, frozen, errs most about `label`."""
-        frozen = copy.deepcopy(model).eval().requires_grad_(False)
-        noise = torch.randn(NOISE_BATCH, *shape, generator=rng, device=rng.device)
-        noise.requires_grad_(True)
-        labels = torch.full((NOISE_BATCH,), label, device=rng.device)
-        optimizer = torch.optim.Adam([noise], lr=NOISE_LEARNING_RATE)
-        for _ in range(self.noise_steps):
-            descend(noise_loss(frozen(noise), labels, noise, self.noise_weight), optimizer)
-        return noise.detach()
+        objective = partial(noise_loss, weight=self.noise_weight)
+        return make_noise(model, label, (NOISE_BATCH, *shape), objective, self.noise_steps, rng)
 
 
 def _at_most_per_class(samples: Samples, most: int, rng: torch.Generator) -> Samples:
