@@ -488,12 +488,11 @@ class Workbench:
 
     def _train_gan(self, labels: tuple[int, ...]) -> Built:
         """The first of a few trainings of a GAN of these classes that does not collapse; the best
-        one if all do. How a class fares is the share of its samples that the base model classifies
-        as it, over the share of held-out images; a GAN fares as its worst class."""
+        one if all do. A GAN is as good as the pass rate of its worst class."""
         scenario = self.scenario
         samples = self.dataset.train.of(labels)
         best: tuple[float, Mapping[str, Tensor]] = (-1.0, {})
-        fared = []
+        rates = []
         for attempt in range(GAN_ATTEMPTS):
             # Seeds of classes and attempts must not meet.
             seed = (scenario.seed * 100_003 + labels[0]) * GAN_ATTEMPTS + attempt
@@ -503,14 +502,16 @@ class Workbench:
                 network: nn.Module = cgan.train(samples, self.num_classes, *how)
             else:
                 network = PER_CLASS_GANS[scenario.gan].train(samples, *how)
-            fared.append(min(self._fares(network, label, rng) for label in labels))
-            if fared[-1] > best[0]:
-                best = (fared[-1], _state(network))
-            if fared[-1] >= GAN_PASS_SHARE:
+            rates.append(min(self.pass_rate(network, label, rng) for label in labels))
+            if rates[-1] > best[0]:
+                best = (rates[-1], _state(network))
+            if rates[-1] >= GAN_PASS_SHARE:
                 break
-        return best[1], {"collapsed": best[0] < GAN_PASS_SHARE, "shares": fared}
+        return best[1], {"collapsed": best[0] < GAN_PASS_SHARE, "shares": rates}
 
-    def _fares(self, network: nn.Module, label: int, rng: torch.Generator) -> float:
+    def pass_rate(self, network: nn.Module, label: int, rng: torch.Generator) -> float:
+        """How often the base model classifies samples of a GAN as `label`, over how often it does
+        so with held-out images of the class."""
         generator = network.of(label) if isinstance(network, cgan.ConditionalGenerator) else network
         share = share_classified_as(self.base, generator, label, GAN_CHECK_SAMPLES, rng)
         real = self.dataset.validation.of((label,))
