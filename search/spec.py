@@ -211,6 +211,8 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     from trainables import models
 
     models.check(scenario.model, raw.image_shape, len(raw.classes), width)
+    if weights is not None:
+        models.check_weights(scenario.model, raw.image_shape, len(raw.classes), width, weights)
     space = _capped(SearchSpace(spec.method, spec.space), spec.space, suits.samples_per_class)
     name = spec.name or _default_name(spec.method, scenario)
     inversion = _inversion(spec.inversion, raw.image_shape[1:])
@@ -250,7 +252,9 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec
     width = given.width or weights.width(given.model)
     from trainables import models
 
-    models.check(given.model, (weights.channels, *size), weights.num_classes, width)
+    shape = (weights.channels, *size)
+    models.check(given.model, shape, weights.num_classes, width)
+    models.check_weights(given.model, shape, weights.num_classes, width, weights)
     scenario = given.model_copy(
         update={
             "forget": forget,

@@ -376,14 +376,11 @@ class Workbench:
         """Trained, or read from the file of weights that the scenario names."""
         if self._given is None:
             return self._train(self.dataset.train, self.scenario.seed)
+        scenario = self.scenario
+        shape, classes = self.image_shape, self.num_classes
+        models.check_weights(scenario.model, shape, classes, scenario.width, self._given)
         model = self._fresh_model(seed=0)
-        try:
-            model.load_state_dict(load_tensors(self._given.path.read_bytes()))
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(
-                f"{self._given.path}: the weights do not fit {self.scenario.model} ({reason})"
-            ) from None
+        model.load_state_dict(load_tensors(self._given.path.read_bytes()), strict=False)
         return _state(model), {}
 
     def _inversion_seed(self, name: str) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.errors import GeneratorError
+from trainables.errors import TooFewSamples
 from trainables.generators.gkt import LATENT, Generator
 from trainables.losses import distillation
 from trainables.methods.bounds import check_at_least, check_positive
@@ -93,7 +93,7 @@ class GKT:
     Defaults: the authors'. A pseudo-batch is one draw of noise that the student learnt from, as in
     the authors' code: one step of the generator and `student_steps` of the student. Draws in vain,
     of which the gate leaves too little, are not counted; 100 of them in a row take the generator
-    back to where it was when a batch last passed, 100 more raise GeneratorError. Yields after each
+    back to where it was when a batch last passed, 100 more raise TooFewSamples. Yields after each
     tenth of the pseudo-batches.
 
     KL is the mean over the batch. The authors' code divides it by the number of classes C too: what
@@ -146,7 +146,7 @@ class GKT:
                 in_vain += 1
                 if in_vain % PATIENCE == 0:
                     if checkpoint is None or in_vain > PATIENCE:
-                        raise GeneratorError(_starved(self.threshold, used))
+                        raise TooFewSamples(_starved(self.threshold, used))
                     generator.load_state_dict(checkpoint)
                 continue
             in_vain = 0

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from trainables.errors import InvalidRequest, unknown
+from trainables.errors import DataError, InvalidRequest, unknown
 from trainables.models.allcnn import AllCNN
 from trainables.models.resnet9 import ResNet9
 from trainables.models.vgg16 import VGG16
+from trainables.weights import Weights
 
 MODELS: dict[str, Callable[[tuple[int, int, int], int, float], nn.Module]] = {
     "allcnn": AllCNN,
@@ -38,6 +39,23 @@ def check(name: str, image_shape: tuple[int, int, int], num_classes: int, width:
     """Raises InvalidRequest if `build` would; makes no weights."""
     with torch.device("meta"):
         build(name, image_shape, num_classes, width, seed=0)
+
+
+def check_weights(
+    name: str,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    width: float,
+    weights: Weights,
+) -> None:
+    """Raises DataError if a file of weights does not fit the model that `build` would make."""
+    with torch.device("meta"):
+        model = build(name, image_shape, num_classes, width, seed=0)
+    for tensor, value in model.state_dict().items():
+        found = weights.shapes.get(tensor)
+        if found != tuple(value.shape):
+            what = "missing" if found is None else f"of shape {found}, not {tuple(value.shape)}"
+            raise DataError(f"{weights.path}: does not fit {name} ({tensor} is {what})")
 
 
 def reinitialise(model: nn.Module, seed: int) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from tests.trainables.toys import batches_tracked, rng, same, state
 from trainables import models
 from trainables.access import Granted
-from trainables.errors import AccessDenied, GeneratorError, InvalidRequest
+from trainables.errors import AccessDenied, InvalidRequest, TooFewSamples
 from trainables.generators.gkt import LATENT, Generator
 from trainables.methods import gkt
 from trainables.methods.gkt import (
@@ -455,7 +455,7 @@ class TestClosedGate:
 
     def test_a_gate_that_nothing_passes_ends_in_a_clear_error(self) -> None:
         method = replace(SHORT, threshold=1e-30)
-        with pytest.raises(GeneratorError) as caught:
+        with pytest.raises(TooFewSamples) as caught:
             unlearn(method)
         said = str(caught.value)
         assert len(said.splitlines()) == 1
@@ -466,7 +466,7 @@ class TestClosedGate:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         tried = scripted(monkeypatch, lambda _: False)
-        with pytest.raises(GeneratorError):
+        with pytest.raises(TooFewSamples):
             unlearn(SHORT)
         assert len(tried) == PATIENCE == 100
 
@@ -481,7 +481,7 @@ class TestClosedGate:
     ) -> None:
         tried = scripted(monkeypatch, lambda _: True)
         monkeypatch.setattr(GKT, "teach", lambda *_: None)
-        with pytest.raises(GeneratorError):
+        with pytest.raises(TooFewSamples):
             unlearn(SHORT)
         assert len(tried) == PATIENCE
 
@@ -519,7 +519,7 @@ class TestClosedGate:
     def test_going_back_is_tried_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tried = scripted(monkeypatch, lambda number: number < 2)
         monkeypatch.setattr(GKT, "teach", lambda *_: torch.tensor(1.0))
-        with pytest.raises(GeneratorError, match="after 2 pseudo-batches"):
+        with pytest.raises(TooFewSamples, match="after 2 pseudo-batches"):
             unlearn(SHORT)
         assert len(tried) == 2 + 2 * PATIENCE
 
@@ -562,10 +562,10 @@ class TestNetworks:
 
             def note(_self: GKT, cast: Players, *_: object) -> bool:
                 starts.append(state(cast.student))
-                raise GeneratorError("enough")
+                raise TooFewSamples("enough")
 
             monkeypatch.setattr(GKT, "generator_step", note)
-            with pytest.raises(GeneratorError, match="enough"):
+            with pytest.raises(TooFewSamples, match="enough"):
                 unlearn(SHORT, original, seed)
         assert same(starts[0], starts[1])
         assert not same(starts[0], starts[2])
