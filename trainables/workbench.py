@@ -1,6 +1,6 @@
 """What trials of one scenario share on one device: data, base and retrained model, generators.
 
-Each expensive part is an artifact, built when it is first asked for. `PREREQUISITES` names the
+Each expensive part is an artifact, built when it is first asked for. `prerequisites` names the
 parts in the order in which they can be built, so that a scheduler can build them in parallel.
 """
 
@@ -19,9 +19,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from trainables import models
+from trainables import models, recipes
 from trainables.access import Access, Granted
-from trainables.artifacts import Artifact, Built, Store, key_of
+from trainables.artifacts import Artifact, Built, Store
 from trainables.data import Dataset, Samples, load
 from trainables.errors import DataError, GeneratorError
 from trainables.files import write_whole
@@ -32,30 +32,14 @@ from trainables.metrics.anamnesis import Relearning, relearn
 from trainables.metrics.compare import Comparison
 from trainables.metrics.evaluate import Evaluator, predict
 from trainables.metrics.synthetic import SyntheticEvaluator
+from trainables.recipes import GAN, Origin, classes_of, inversion_seed
 from trainables.scenario import NO_DATASET, Places, Scenario
-from trainables.sources import SPLIT_SEED, Raw, read
+from trainables.sources import Raw, read
 from trainables.training import fit
 from trainables.weights import Weights, inspect
 
-RECIPES = {
-    **{"base": 1, "retrained": 1, "log": 1, "reference": 2, "relearning": 1},
-    **{"dcgan": 2, "wgan-gp": 1, "cgan": 1, "kegnet": 1},
-}
-"""Raised by one when the code that builds a kind of artifact changes what it builds."""
-
-GAN = "gan "
-ALL_CLASSES = "all"
-"""What the name of a class' GAN begins with, before the class, or before this where one GAN makes
-images of all."""
-
 PER_CLASS_GANS = {"dcgan": dcgan, "wgan-gp": wgan_gp}
 
-INVERTED = "inverted generator "
-HOLDOUT = "hold-out generator "
-"""Likewise of generators inverted from the base model: a method's, and those of the synthetic
-hold-out, which steers a search without data."""
-
-HOLDOUTS = 2
 HOLDOUT_SAMPLES = 1_000
 """Images that each hold-out generator gives."""
 
@@ -156,8 +140,7 @@ class Workbench:
         """Judges models by images of the hold-out generators, which no method gets to see."""
         rng = torch.Generator(self.device).manual_seed(self.scenario.evaluation_seed)
         images = [
-            kegnet.draw(self._inverted(f"{HOLDOUT}{index}"), HOLDOUT_SAMPLES, rng)
-            for index in range(HOLDOUTS)
+            kegnet.draw(self._inverted(name), HOLDOUT_SAMPLES, rng) for name in recipes.holdouts()
         ]
         return SyntheticEvaluator(self.base, torch.cat(images), self.scenario.forget)
 
@@ -181,23 +164,22 @@ class Workbench:
         """One generator per class. Raises GeneratorError if any has collapsed."""
         shape, width = self.image_shape, self.scenario.gan_width
         generators: dict[int, nn.Module] = {}
-        for name in self._generators(frozenset({Access.GANS}), 0):
+        for name in recipes.gans(self.scenario, self.num_classes):
             artifact = self._artifact(name)
             _check_not_collapsed(name, artifact.facts)
             network: nn.Module
             if self.scenario.gan == "cgan":
                 network = conditional = cgan.ConditionalGenerator(shape, self.num_classes, width)
-                generators |= {label: conditional.of(label) for label in self._classes_of(name)}
+                generators |= {
+                    label: conditional.of(label) for label in classes_of(name, self.num_classes)
+                }
             else:
-                network = generators[self._classes_of(name)[0]] = dcgan.Generator(shape, width)
+                network = generators[classes_of(name, self.num_classes)[0]] = dcgan.Generator(
+                    shape, width
+                )
             network.load_state_dict(artifact.tensors)
             network.to(self.device).eval()
         return ClassGenerators(generators, self.base)
-
-    def _classes_of(self, gan: str) -> tuple[int, ...]:
-        """The classes whose images the GAN of this name makes."""
-        label = gan.removeprefix(GAN)
-        return tuple(range(self.num_classes)) if label == ALL_CLASSES else (int(label),)
 
     @cached_property
     def log(self) -> Mapping[str, Tensor]:
@@ -224,19 +206,17 @@ class Workbench:
             stages[0].append("log")
         stages[1] += self._generators(needs, generators)
         if "synthetic" in expensive:
-            stages[1] += [f"{HOLDOUT}{index}" for index in range(HOLDOUTS)]
+            stages[1] += recipes.holdouts()
         if "anamnesis" in expensive:
             stages.append(["relearning"])
         return [stage for stage in stages if stage]
 
     def _generators(self, needs: frozenset[Access], inverted: int) -> list[str]:
         names = []
-        if Access.GANS in needs and self.scenario.gan == "cgan":
-            names.append(f"{GAN}{ALL_CLASSES}")
-        elif Access.GANS in needs:
-            names += [f"{GAN}{label}" for label in range(self.num_classes)]
+        if Access.GANS in needs:
+            names += recipes.gans(self.scenario, self.num_classes)
         if Access.INVERTED in needs:
-            names += [f"{INVERTED}{index}" for index in range(inverted)]
+            names += recipes.inverted(inverted)
         return names
 
     def is_prepared(self, name: str) -> bool:
@@ -273,8 +253,8 @@ class Workbench:
         )
 
     def _ensemble(self, count: int) -> list[kegnet.Generator]:
-        for index in range(len(self._members), count):
-            self._members.append(self._inverted(f"{INVERTED}{index}"))
+        for name in recipes.inverted(count)[len(self._members) :]:
+            self._members.append(self._inverted(name))
         return self._members[:count]
 
     def prepare_seconds(self, needs: frozenset[Access], generators: int = 0) -> float:
@@ -294,7 +274,7 @@ class Workbench:
             "relearning": lambda: ({}, asdict(self.relearn(self.retrained))),
         }
         if name.startswith(GAN):
-            builders[name] = partial(self._train_gan, self._classes_of(name))
+            builders[name] = partial(self._train_gan, classes_of(name, self.num_classes))
         elif name not in builders:
             builders[name] = partial(self._invert, name)
         build = builders[name]
@@ -303,64 +283,14 @@ class Workbench:
         self._seconds[name] = artifact.seconds
         return artifact
 
+    @property
+    def _origin(self) -> Origin:
+        dataset = self._raw.fingerprint if self.has_data else None
+        weights = None if self._given is None else self._given.fingerprint
+        return Origin(dataset, weights, self.image_shape)
+
     def _describe(self, name: str) -> tuple[str, dict[str, Any]]:
-        """Kind and description of a prerequisite: all that determines its content."""
-        scenario = self.scenario
-        model: dict[str, Any] = {"model": scenario.model, "width": scenario.width}
-        if name == "base" and self._given is not None:
-            return name, {**model, "weights": self._given.fingerprint, "recipe": RECIPES[name]}
-        data: dict[str, Any] = {}
-        if self.has_data:
-            data = {
-                "dataset": self._raw.fingerprint,
-                "validation_fraction": scenario.validation_fraction,
-                "split_seed": SPLIT_SEED,
-                "seed": scenario.seed,
-            }
-        if name.startswith((INVERTED, HOLDOUT)):
-            recipe = asdict(scenario.inversion)
-            described = {
-                "base": key_of(self._describe("base")[1]),
-                "image_shape": list(self.image_shape),
-                "member": self._inversion_seed(name),
-                "recipe": RECIPES["kegnet"],
-            }
-            if not recipe["few_shot"]:
-                del recipe["few_shot_weight"]
-            else:
-                described |= data
-            return "kegnet", {**described, **recipe}
-        training = {
-            **model,
-            "epochs": scenario.epochs,
-            "learning_rate": scenario.learning_rate,
-            "batch_size": scenario.batch_size,
-        }
-        forget: dict[str, Any] = {"forget": list(scenario.forget)}
-        if name.startswith(GAN):
-            kind = scenario.gan
-            described = {
-                **data,
-                "base": key_of(self._describe("base")[1]),
-                "class": name.removeprefix(GAN),
-                "steps": scenario.gan_steps,
-                "width": scenario.gan_width,
-            }
-        elif name == "base":
-            kind, described = name, {**data, **training}
-        elif name in ("retrained", "log"):
-            kind, described = name, {**data, **training, **forget}
-        else:
-            compared = {part: key_of(self._describe(part)[1]) for part in ("base", "retrained")}
-            seed = {"evaluation_seed": scenario.evaluation_seed}
-            kind, described = name, {**compared, **forget, **seed}
-            if name == "relearning":
-                described |= {
-                    "alpha": scenario.anamnesis_alpha,
-                    "batch_size": scenario.anamnesis_batch_size,
-                    "most_epochs": scenario.anamnesis_epochs,
-                }
-        return kind, {**described, "recipe": RECIPES[kind]}
+        return recipes.describe(name, self.scenario, self._origin)
 
     def _model(self, artifact: Artifact) -> nn.Module:
         model = self._fresh_model(seed=0)
@@ -383,17 +313,11 @@ class Workbench:
         model.load_state_dict(load_tensors(self._given.path.read_bytes()), strict=False)
         return _state(model), {}
 
-    def _inversion_seed(self, name: str) -> int:
-        """Seeds of scenarios, members and hold-outs must not meet."""
-        held_out = name.startswith(HOLDOUT)
-        index = int(name.removeprefix(HOLDOUT if held_out else INVERTED))
-        return (self.scenario.seed * 100_003 + index) * 2 + held_out
-
     def _invert(self, name: str) -> Built:
         """A generator inverted from the base model; its inversion is handed no data but the few
         samples of the few-shot aid, where the scenario asks for it."""
         recipe = self.scenario.inversion
-        seed = self._inversion_seed(name)
+        seed = inversion_seed(name, self.scenario)
         aid = self._few_samples(recipe.few_shot) if recipe.few_shot else None
         shape, classes = self.image_shape, self.num_classes
         generator = kegnet.invert(self.base, shape, classes, recipe, seed, aid)

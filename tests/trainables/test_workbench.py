@@ -22,6 +22,7 @@ from trainables.data import Samples
 from trainables.errors import GeneratorError
 from trainables.generators import dcgan
 from trainables.metrics.evaluate import predict
+from trainables.recipes import RECIPES
 from trainables.scenario import Places, Scenario
 from trainables.sources import SPLIT_SEED, stratified
 from trainables.training import fit
@@ -160,7 +161,7 @@ class TestIdentity:
     def test_a_newer_recipe_rebuilds_what_follows_from_it(
         self, scenario: Scenario, places: Places, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(workbench.RECIPES, "retrained", workbench.RECIPES["retrained"] + 1)
+        monkeypatch.setitem(RECIPES, "retrained", RECIPES["retrained"] + 1)
         assert prepared(scenario, places) == {"base", "gan 0", "gan 1", "gan 2"}
 
     def test_equal_scenarios_share_everything(self, brief: Scenario, tmp_path: Path) -> None:
