@@ -180,6 +180,55 @@ def run(
 
 
 @app.command()
+def prepare(
+    spec: SpecFile = None,
+    method: Method = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    width: Width = None,
+    forget: Forget = None,
+    gan: Gan = None,
+    weights: Weights = None,
+    zero_shot: ZeroShot = False,
+    image_size: ImageSize = None,
+    settings: Set = None,
+    metrics: Metrics = None,
+    preview: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="write contact sheets of the generators (PNG) into this folder"),
+    ] = None,
+    data: Data = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Build ahead what the trials of a study share: models, generators, references."""
+    from rich.console import Console
+
+    from search import spec as specs
+    from search.progress import Progress
+    from search.study import Study
+    from trainables.errors import InvalidRequest
+
+    overrides = _given(
+        method=method,
+        metrics=metrics or None,
+        scenario=_scenario(dataset, model, width, forget, gan, weights, image_size),
+        space=_settings(settings),
+    )
+    if zero_shot:
+        overrides = _zero_shot(overrides)
+    study = Study(specs.load_spec(spec, overrides), places=_places(data, artifacts))
+    study.prepare(Progress(Console(stderr=True)))
+    if preview is not None:
+        try:
+            for path in study.preview(preview):
+                print(path)
+        except OSError as error:
+            raise InvalidRequest(
+                f"--preview {preview}: cannot be written ({error.strerror or error})"
+            ) from None
+
+
+@app.command()
 def best(
     study: Annotated[OptionalStr, typer.Argument(help="a study [default: all]")] = None,
     forget_at_most: Annotated[

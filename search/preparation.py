@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -19,23 +20,31 @@ Report = Callable[[str, dict[str, Any], int, int], None]
 """Told the name of each part as it is there, what came of it, how many are done, of how many."""
 
 
+def parts(bench: Workbench, spec: StudySpec) -> list[list[str]]:
+    """Names of the artifacts that the study's trials can need, in stages."""
+    generators = SearchSpace(spec.method, spec.space).largest("generators") or 0
+    needs = methods.make(spec.method, {}).needs
+    return bench.prerequisites(needs, measured(spec), generators)
+
+
 def prepare(
     bench: Workbench, spec: StudySpec, places: Places, allotment: Allotment, report: Report
-) -> dict[str, dict[str, float]]:
-    """See that every artifact of the study is there; the metrics of the reference models.
+) -> Counter[str]:
+    """See that every artifact of the study is there; how many came from where ("cached", "built",
+    "rebuilt").
 
     `bench` is this process' own and only looks; the building is done by Ray tasks, each holding
     what a trial holds. Raises the first error of a part (DataError, Diverged, GeneratorError).
     """
-    generators = SearchSpace(spec.method, spec.space).largest("generators") or 0
-    needs = methods.make(spec.method, {}).needs
-    stages = bench.prerequisites(needs, measured(spec), generators)
+    stages = parts(bench, spec)
+    origins: Counter[str] = Counter()
     total = sum(len(stage) for stage in stages)
     task = ray.remote(num_cpus=allotment.cpus, num_gpus=allotment.gpus)(prepare_part)
     done = 0
     for stage in stages:
         missing = [name for name in stage if not bench.is_prepared(name)]
         done += len(stage) - len(missing)
+        origins["cached"] += len(stage) - len(missing)
         running = {
             task.remote(bench.scenario, places, name, allotment.cpus): name for name in missing
         }
@@ -44,11 +53,12 @@ def prepare(
                 ready, _ = ray.wait(list(running), num_returns=1)
                 found = _result(ready[0])
                 done += 1
+                origins[found["origin"]] += 1
                 report(running.pop(ready[0]), found, done, total)
         finally:
             for left in running:
                 ray.cancel(left, force=True)
-    return bench.references
+    return origins
 
 
 def _result(reference: Any) -> dict[str, Any]:

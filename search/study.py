@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from rich.console import Console
@@ -16,6 +16,10 @@ from search.ledger import Ledger
 from search.progress import Progress
 from search.spec import StudySpec, fingerprint, load_spec, measured, resolve, scenario_of
 from trainables.scenario import Places
+
+if TYPE_CHECKING:
+    from search.scheduling import Allotment
+    from trainables.workbench import Workbench
 
 
 class Study:
@@ -103,23 +107,57 @@ class Study:
         """Every settled trial as an Arrow table; `.to_pandas()` gives a data frame."""
         return results.scan(self.root, self.name)
 
-    def _search(self, ledger: Ledger, shown: Progress) -> None:
-        shown.doing("starting Ray")
-        from search import preparation, scheduling
-        from trainables.trainable import trainable
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Build what the trials share, unless it is there.
+
+        Raises InvalidRequest for impossible resources and the error of what cannot be built.
+        """
+        with progress or Progress(Console(quiet=True)) as shown:
+            self._prepare(shown)
+
+    def preview(self, folder: Path) -> list[Path]:
+        """Write contact sheets (PNG) of the study's generators, and of real images where there are
+        any, into `folder`; what was written. Builds what is missing, here.
+
+        Raises OSError if the folder cannot be written.
+        """
+        from search import preparation
+        from trainables.preview import sheets, write_sheet
         from trainables.workbench import shared_workbench
 
-        scenario = scenario_of(self.spec)
+        bench = shared_workbench(scenario_of(self.spec), self.places)
+        names = [name for stage in preparation.parts(bench, self.spec) for name in stage]
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for title, images in sheets(bench, names):
+            written.append(folder / f"{title}.png")
+            write_sheet(written[-1], images)
+        return written
+
+    def _prepare(self, shown: Progress) -> tuple[Workbench, Allotment]:
+        shown.doing("starting Ray")
+        from search import preparation, scheduling
+        from trainables.workbench import shared_workbench
+
         scheduling.start_ray()
         allotment = scheduling.allot(self.spec)
         shown.doing("preparing what the trials share")
-        bench = shared_workbench(scenario, self.places)
-        references = preparation.prepare(bench, self.spec, self.places, allotment, shown.prepared)
-        ledger.record_references(references)
+        bench = shared_workbench(scenario_of(self.spec), self.places)
+        origins = preparation.prepare(bench, self.spec, self.places, allotment, shown.prepared)
+        built = origins["built"] + origins["rebuilt"]
+        shown.say(f"artifacts: {built} built, {origins['cached']} found in {self.places.artifacts}")
+        return bench, allotment
+
+    def _search(self, ledger: Ledger, shown: Progress) -> None:
+        bench, allotment = self._prepare(shown)
+        from search import scheduling
+        from trainables.trainable import trainable
+
+        ledger.record_references(bench.references)
         shown.begin(ledger.rows, ledger.target)
         kind = trainable(
             self.spec.method,
-            scenario,
+            bench.scenario,
             places=self.places,
             timeout=self.spec.trial_timeout,
             expensive=measured(self.spec),

@@ -12,7 +12,7 @@ from typing import Any
 from trainables.errors import DataError, InvalidRequest
 
 ALLCNN_CHANNELS = 96
-"""Channels of AllCNN's first convolution at width 1."""
+"""Channels of AllCNN's first convolution at width 1; its last has twice as many."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,19 @@ class Weights:
         return self._shape("classifier.weight")[0]
 
     def width(self, model: str) -> float:
-        """The factor on the channels of `model` (AllCNN; 1 for all others)."""
-        return self._first_convolution[0] / ALLCNN_CHANNELS if model == "allcnn" else 1.0
+        """The factor on the channels of `model` (AllCNN; 1 for all others).
+
+        Channels are rounded, so several factors give the same model; this is one of them.
+        """
+        if model != "allcnn":
+            return 1.0
+        layers = (
+            (self._first_convolution[0], ALLCNN_CHANNELS),
+            (self._shape("classifier.weight")[1], 2 * ALLCNN_CHANNELS),
+        )
+        low = max((found - 0.5) / channels for found, channels in layers)
+        high = min((found + 0.5) / channels for found, channels in layers)
+        return (low + high) / 2
 
     def image_size(self, given: tuple[int, int] | None) -> tuple[int, int]:
         """Height and width in pixels: what was given, or what the file notes.
@@ -77,9 +88,13 @@ def inspect(path: Path) -> Weights:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     try:
         size = int.from_bytes(content[:8], "little")
+        if size > len(content):
+            raise ValueError("the header ends after the file")
         header: dict[str, Any] = json.loads(content[8 : 8 + size])
         notes = header.pop("__metadata__", {})
-        shapes = {name: tuple(header[name]["shape"]) for name in header}
+        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+        if 8 + size + max(entry["data_offsets"][1] for entry in header.values()) != len(content):
+            raise ValueError("the tensors end after the file, or before")
     except (ValueError, TypeError, KeyError, AttributeError):
         raise DataError(f"{path}: not a safetensors file of weights") from None
     return Weights(path, shapes, notes, hashlib.sha256(content).hexdigest()[:16])

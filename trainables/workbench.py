@@ -187,6 +187,13 @@ class Workbench:
         tensors = self._artifact("log").tensors
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
+    @torch.inference_mode()
+    def shown(self, name: str, labels: Tensor, rng: torch.Generator) -> Tensor:
+        """What the inverted generator of this name makes when it is fed `labels` (n,)."""
+        noise = torch.randn(len(labels), kegnet.LATENT, generator=rng, device=self.device)
+        images: Tensor = self._inverted(name)(noise, labels)
+        return images
+
     def _inverted(self, name: str) -> kegnet.Generator:
         output = self.scenario.inversion.output
         generator = kegnet.Generator(self.image_shape, self.num_classes, output)

@@ -63,10 +63,10 @@ class ZMuGAN:
 
         counts = torch.bincount(labels, minlength=access.num_classes).tolist()
         access.report(samples_by_class=counts)
-        scarce = [label for label, count in enumerate(counts) if count < LEAST_PER_CLASS]
-        if scarce:
+        if min(counts) < LEAST_PER_CLASS:
+            scarcest = counts.index(min(counts))
             raise TooFewSamples(
-                f"of {len(samples)} samples only {min(counts)} fell to class {scarce[0]}"
+                f"of {len(samples)} samples only {counts[scarcest]} fell to class {scarcest}"
                 f" ({LEAST_PER_CLASS} are needed of each class); draw more (samples_per_generator,"
                 " generators) or invert for longer (inversion.steps)"
             )
