@@ -187,11 +187,12 @@ class Workbench:
         tensors = self._artifact("log").tensors
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
-    @torch.inference_mode()
     def shown(self, name: str, labels: Tensor, rng: torch.Generator) -> Tensor:
         """What the inverted generator of this name makes when it is fed `labels` (n,)."""
+        generator = self._inverted(name)
         noise = torch.randn(len(labels), kegnet.LATENT, generator=rng, device=self.device)
-        images: Tensor = self._inverted(name)(noise, labels)
+        with torch.inference_mode():
+            images: Tensor = generator(noise, labels)
         return images
 
     def _inverted(self, name: str) -> kegnet.Generator:
