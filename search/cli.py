@@ -281,6 +281,50 @@ def best(
 
 
 @app.command()
+def query(
+    sql: Annotated[OptionalStr, typer.Argument(help="one SELECT, in quotes", metavar="SQL")] = None,
+    style: Annotated[
+        str, typer.Option("--format", help="table, csv, json or parquet", metavar="FORMAT")
+    ] = "table",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="write to this file"),
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="what columns there are")] = False,
+    results: Results = Path("results"),
+) -> None:
+    """SQL over all results (DuckDB): the views trials, studies and curves. Read-only."""
+    from search.query import Query, write
+    from trainables.errors import InvalidRequest, unknown
+
+    styles = ("table", "csv", "json", "parquet")
+    if style not in styles:
+        raise InvalidRequest(unknown("format", style, styles))
+    if bool(sql) == schema:
+        raise InvalidRequest("give one SELECT in quotes, or --schema")
+    database = Query(results)
+    for damage in database.damaged:
+        print(f"forgetune: left out {damage}", file=sys.stderr)
+    found = database.run(sql) if sql else database.schema()
+    if style != "table" or output is not None:
+        write(found, "csv" if style == "table" else style, output)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from search.tables import show
+
+    table = Table(*found.column_names)
+    for row in found.to_pylist():
+        table.add_row(*("-" if value is None else _plain(value) for value in row.values()))
+    show(Console(), table)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@app.command()
 def status(
     study: Annotated[OptionalStr, typer.Argument(help="a study [default: all]")] = None,
     results: Results = Path("results"),
