@@ -273,8 +273,11 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec
 
 def _numbers(wanted: list[int | str], num_classes: int) -> list[int]:
     """Classes that are known by their numbers alone."""
-    numbers = sorted({int(item) for item in wanted if str(item).isdigit()})
-    if len(numbers) < len({str(item) for item in wanted}) or numbers[-1] >= num_classes:
+    words = {str(item) for item in wanted}
+    if not words:
+        raise InvalidRequest(f"no forget class given; possible: 0 to {num_classes - 1}")
+    numbers = sorted(int(word) for word in words if word.isascii() and word.isdigit())
+    if len(numbers) < len(words) or numbers[-1] >= num_classes:
         raise InvalidRequest(
             f"forget is {', '.join(map(str, wanted))}; without a dataset classes are numbers, "
             f"here 0 to {num_classes - 1}"

@@ -14,6 +14,8 @@ from trainables.errors import DataError, InvalidRequest
 ALLCNN_CHANNELS = 96
 """Channels of AllCNN's first convolution at width 1; its last has twice as many."""
 
+FIRST_CONVOLUTION = ("features.0.0.weight", "features.0.weight")
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -27,12 +29,12 @@ class Weights:
     @property
     def channels(self) -> int:
         """Channels of the images: what the first convolution takes."""
-        return self._first_convolution[1]
+        return self._shape(*FIRST_CONVOLUTION, dimensions=4)[1]
 
     @property
     def num_classes(self) -> int:
         """Outputs of the linear classifier."""
-        return self._shape("classifier.weight")[0]
+        return self._shape("classifier.weight", dimensions=2)[0]
 
     def width(self, model: str) -> float:
         """The factor on the channels of `model` (AllCNN; 1 for all others).
@@ -42,8 +44,8 @@ class Weights:
         if model != "allcnn":
             return 1.0
         layers = (
-            (self._first_convolution[0], ALLCNN_CHANNELS),
-            (self._shape("classifier.weight")[1], 2 * ALLCNN_CHANNELS),
+            (self._shape(*FIRST_CONVOLUTION, dimensions=4)[0], ALLCNN_CHANNELS),
+            (self._shape("classifier.weight", dimensions=2)[1], 2 * ALLCNN_CHANNELS),
         )
         low = max((found - 0.5) / channels for found, channels in layers)
         high = min((found + 0.5) / channels for found, channels in layers)
@@ -65,27 +67,29 @@ class Weights:
                 "(--image-size 32, or 28x32)"
             ) from None
 
-    @property
-    def _first_convolution(self) -> tuple[int, ...]:
-        return self._shape("features.0.0.weight", "features.0.weight")
-
-    def _shape(self, *names: str) -> tuple[int, ...]:
+    def _shape(self, *names: str, dimensions: int) -> tuple[int, ...]:
         for name in names:
-            if name in self.shapes:
+            if len(self.shapes.get(name, ())) == dimensions:
                 return self.shapes[name]
         raise DataError(f"{self.path}: has no {names[0]}; it holds no model of ours")
 
 
-@lru_cache(maxsize=4)
 def inspect(path: Path) -> Weights:
-    """Read the header of a safetensors file, and fingerprint the whole.
+    """Read the header of a safetensors file, and fingerprint the whole; once while it stays as it
+    is.
 
     Raises DataError, in one line, for a file that is missing or is no safetensors file.
     """
     try:
-        content = path.read_bytes()
+        found = path.stat()
+        return _inspect(path, found.st_mtime_ns, found.st_size)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+@lru_cache(maxsize=4)
+def _inspect(path: Path, _changed: int, _size: int) -> Weights:
+    content = path.read_bytes()
     try:
         size = int.from_bytes(content[:8], "little")
         if size > len(content):

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search import results
-from search.analysis.best import by_gap, by_retain, complete, pareto
+from search.analysis.best import by_gap, by_retain, complete, figures, pareto
 from search.results import Row
 from tests.search.toys import as_table, toy_row
 from trainables.outcome import State
@@ -176,3 +177,133 @@ def test_the_best_by_retain_accuracy_is_what_brute_force_finds(
     allowed = [r for f, r, state in figures if state == "complete" and f <= limit]
     found = by_retain(as_table(rows), limit)
     assert found["m_retain_accuracy"].to_pylist() == sorted(allowed, reverse=True)
+
+
+# Studies without real figures
+
+
+def zero_shot(
+    number: int,
+    forget: float = 1.0,
+    retain: float = 90.0,
+    gap: float = 5.0,
+    kl: float | None = 0.5,
+    seconds: float = 1.0,
+    real: bool = True,
+    state: str = "complete",
+) -> Row:
+    """A row steered by these synthetic figures; real ones, if it has any, point the other way."""
+    row = trial(number, 100.0 - forget, 100.0 - retain, 100.0 - gap, seconds, state=state)
+    if not real:
+        row |= {name: None for name in row if name.startswith("m_")}
+    steering = {"forget_accuracy": forget, "retain_accuracy": retain, "gap": gap, "retain_kl": kl}
+    row |= {f"m_synthetic_{name}": value for name, value in steering.items()}
+    return row | {"objective": "synthetic"}
+
+
+@pytest.mark.parametrize("real", [True, False], ids=["with data", "without data"])
+def test_where_synthetic_figures_steered_they_choose_and_real_ones_do_not(real: bool) -> None:
+    rows = [
+        zero_shot(0, forget=30.0, retain=95.0, gap=17.5, real=real),
+        zero_shot(1, forget=0.0, retain=80.0, gap=10.0, real=real),
+        zero_shot(2, forget=10.0, retain=90.0, gap=10.5, real=real),
+        zero_shot(3, forget=10.0, retain=85.0, gap=12.5, real=real),
+    ]
+    table = as_table(rows)
+    assert numbers(by_gap(table)) == [1, 2, 3, 0]
+    assert numbers(by_retain(table, 100.0)) == [0, 2, 3, 1]
+    assert numbers(by_retain(table, 10.0)) == [2, 3, 1]
+    assert numbers(by_retain(table, 9.9)) == [1]
+    assert numbers(pareto(table)) == [1, 2, 0]
+    for select in SELECTIONS.values():
+        assert select(table).column_names == table.column_names
+
+
+@pytest.mark.parametrize("objective", ["pareto", "gap", None])
+def test_where_real_figures_steered_synthetic_ones_choose_nothing(objective: str | None) -> None:
+    rows = [
+        zero_shot(0, forget=0.0, retain=99.0, gap=0.5) | {"objective": objective},
+        zero_shot(1, forget=90.0, retain=9.0, gap=90.0) | {"objective": objective},
+    ]
+    for select in SELECTIONS.values():
+        assert numbers(select(as_table(rows)))[0] == 1
+    assert numbers(pareto(as_table(rows))) == [1]
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_ties_go_to_the_smaller_divergence_before_time_and_number(name: str) -> None:
+    rows = [
+        zero_shot(0, kl=0.3, seconds=1.0),
+        zero_shot(1, kl=0.2, seconds=9.0),
+        zero_shot(2, kl=None, seconds=0.1),
+        zero_shot(3, kl=0.2, seconds=8.0),
+    ]
+    expected = [3] if name == "pareto" else [3, 1, 0, 2]
+    for order in (rows, rows[::-1]):
+        assert numbers(SELECTIONS[name](as_table(order))) == expected
+
+
+@pytest.mark.parametrize("name", ["by_gap", "by_retain"])
+def test_a_lower_forget_accuracy_goes_before_a_smaller_divergence(name: str) -> None:
+    rows = [zero_shot(0, forget=2.0, kl=0.0), zero_shot(1, forget=1.0, kl=9.0)]
+    assert numbers(SELECTIONS[name](as_table(rows))) == [1, 0]
+
+
+def test_trials_of_several_studies_are_compared_by_what_steered_each() -> None:
+    rows = [
+        trial(0, forget=2.0, retain=70.0, gap=3.0) | {"objective": "gap"},
+        zero_shot(1, forget=1.0, retain=60.0, gap=2.0, real=False),
+        trial(2, forget=9.0, retain=95.0, gap=1.0) | {"objective": None},
+        zero_shot(3, forget=3.0, retain=65.0, gap=4.0),
+    ]
+    table = as_table(rows)
+    assert numbers(by_gap(table)) == [2, 1, 0, 3]
+    assert numbers(by_retain(table, 3.0)) == [0, 3, 1]
+    assert numbers(pareto(table)) == [1, 0, 2]
+
+
+@pytest.mark.parametrize("state", [State.STARVED, State.CRASHED, State.PRUNED])
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_a_synthetic_trial_that_did_not_complete_is_never_chosen(name: str, state: State) -> None:
+    rows = [zero_shot(0, 0.0, 100.0, 0.0, state=str(state)), zero_shot(1)]
+    assert numbers(SELECTIONS[name](as_table(rows))) == [1]
+
+
+def test_figures_are_those_that_steered() -> None:
+    row = zero_shot(0, forget=1.0, retain=2.0, gap=3.0)
+    assert figures(row) == (1.0, 2.0, 3.0)
+    assert (figures(row).forget, figures(row).retain, figures(row).gap) == (1.0, 2.0, 3.0)
+    for objective in ("pareto", "gap", None):
+        assert figures(row | {"objective": objective}) == (99.0, 98.0, 97.0)
+    del row["objective"]
+    assert figures(row) == (99.0, 98.0, 97.0)
+
+
+def write_earlier(root: Path, rows: list[Row], study: str = "toy") -> None:
+    """A study's rows in one file, as a version wrote them that knew no synthetic figures."""
+    table = as_table([row | {"study": study} for row in rows])
+    unknown = [*results.LABEL_FIELDS.names, "curve_gap"]
+    unknown += [name for name in table.column_names if "synthetic" in name]
+    folder = results.study_folder(root, study) / "trials"
+    folder.mkdir(parents=True)
+    pq.write_table(table.drop_columns(unknown), folder / "compact-0.parquet")
+
+
+def test_a_table_of_an_earlier_version_is_chosen_from(tmp_path: Path) -> None:
+    rows = [trial(0, 30.0, 95.0, 9.0), trial(1, 0.0, 80.0, 8.0), trial(2, 40.0, 70.0, 1.0)]
+    write_earlier(tmp_path, [*rows, toy_row(3, state="oom")])
+    table = results.scan(tmp_path, "toy")
+    assert numbers(by_gap(table)) == [2, 1, 0]
+    assert numbers(by_retain(table, 30.0)) == [0, 1]
+    assert numbers(pareto(table)) == [1, 0]
+    assert [figures(row) for row in pareto(table).to_pylist()] == [(0.0, 80.0, 8.0), (30, 95, 9)]
+
+
+def test_an_earlier_study_stands_beside_a_synthetic_one(tmp_path: Path) -> None:
+    write_earlier(tmp_path, [trial(0, 5.0, 90.0, 4.0), trial(1, 2.0, 80.0, 6.0)], "earlier")
+    folder = results.study_folder(tmp_path, "later")
+    for row in (zero_shot(2, 1.0, 70.0, 5.0, real=False), zero_shot(3, 9.0, 60.0, 7.0)):
+        results.write_row(folder, row | {"study": "later"})
+    table = results.scan(tmp_path)
+    assert numbers(by_gap(table)) == [0, 2, 1, 3]
+    assert numbers(pareto(table)) == [2, 1, 0]

@@ -1327,3 +1327,124 @@ def test_a_curve_that_cannot_be_noted_is_refused_in_one_line(
         with pytest.raises(InvalidRequest, match="No space left on device"):
             ledger.report(ticket, toy_outcome(ticket, State.PRUNED, gaps=[1.0]))
         monkeypatch.undo()
+
+
+# Synthetic objectives
+
+
+def synthetic_study(root: Path, ends: list[tuple[State, float, float]], **values: Any) -> None:
+    """A study steered by synthetic accuracies, whose trials end so; the real ones of
+    `toy_metrics`, which fall with the number, say something else."""
+    with open_ledger(root, trials=len(ends), objective="synthetic", **values) as ledger:
+        for state, forget, retain in ends:
+            ticket = ledger.ask()
+            assert ticket is not None
+            outcome = toy_outcome(
+                ticket,
+                state,
+                synthetic_forget_accuracy=forget,
+                synthetic_retain_accuracy=retain,
+            )
+            ledger.settle(ticket, outcome)
+        assert ledger.finished
+
+
+SYNTHETIC_ENDS = [
+    (State.COMPLETE, 50.0, 60.0),
+    (State.STARVED, 0.0, 0.0),
+    (State.COMPLETE, 4.0, 99.0),
+    (State.DIVERGED, 0.0, 0.0),
+    (State.CRASHED, 0.0, 0.0),
+    (State.COMPLETE, 3.0, 7.0),
+]
+
+
+def test_a_synthetic_study_is_told_the_synthetic_accuracies(tmp_path: Path, folder: Path) -> None:
+    synthetic_study(tmp_path, SYNTHETIC_ENDS)
+    storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    study = optuna.load_study(study_name="toy", storage=storage)
+    assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    worst = [100.0, 0.0]
+    assert [trial.values for trial in study.trials] == [
+        *([50.0, 60.0], worst, [4.0, 99.0], worst, None, [3.0, 7.0])
+    ]
+    assert front(folder) == [2, 5]
+    assert {row["objective"] for row in stored(tmp_path)} == {"synthetic"}
+    assert [row["m_synthetic_forget_accuracy"] for row in stored(tmp_path)] == [
+        *(50.0, None, 4.0, None, None, 3.0)
+    ]
+
+
+def test_a_synthetic_study_whose_journal_is_lost_is_told_the_same_again(
+    tmp_path: Path, folder: Path
+) -> None:
+    synthetic_study(tmp_path, SYNTHETIC_ENDS)
+    before = optuna_trials(folder)
+    (folder / "journal.log").unlink()
+    with open_ledger(tmp_path, trials=len(SYNTHETIC_ENDS), objective="synthetic") as ledger:
+        assert ledger.finished
+    assert told(optuna_trials(folder)) == told(before)
+    assert front(folder) == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("objective", "worst"), [("pareto", [100.0, 0.0]), ("gap", [100.0]), ("synthetic", [100, 0])]
+)
+def test_a_starved_trial_is_told_as_the_worst_whatever_the_objective(
+    tmp_path: Path, folder: Path, objective: str, worst: list[float]
+) -> None:
+    ended(tmp_path, State.STARVED, objective=objective)
+    (trial,) = optuna_trials(folder)
+    assert (trial.state, trial.values) == (TrialState.COMPLETE, worst)
+    (row,) = stored(tmp_path)
+    assert (row["state"], row["m_gap"]) == ("starved", None)
+    assert row["reason"] == "made to end as starved"
+
+
+def test_a_study_without_data_records_that_it_has_no_references(
+    tmp_path: Path, folder: Path
+) -> None:
+    with open_ledger(tmp_path, objective="synthetic", trials=1) as ledger:
+        ledger.record_references({})
+        ticket = ledger.ask()
+        assert ticket is not None
+        only = {"synthetic_forget_accuracy": 1.0, "synthetic_retain_accuracy": 98.0}
+        ledger.settle(ticket, replace(toy_outcome(ticket), metrics=only))
+    described = results.load_json(folder / "study.json")
+    assert described is not None
+    assert described["references"] == {}
+    (row,) = stored(tmp_path)
+    found = {name: value for name, value in measured(row).items() if name.startswith("m_")}
+    assert found == {f"m_{name}": value for name, value in only.items()}
+    assert row["c_mia"] is None
+    (trial,) = optuna_trials(folder)
+    assert trial.values == [1.0, 98.0]
+
+
+@pytest.mark.parametrize("state", [State.COMPLETE, State.STARVED])
+def test_what_a_method_reports_is_in_its_row(tmp_path: Path, state: State) -> None:
+    facts = {"samples_by_class": [3, 0, 57], "note": "few"}
+    with open_ledger(tmp_path, trials=2) as ledger:
+        for reported in (facts, {}):
+            ticket = ledger.ask()
+            assert ticket is not None
+            ended_so = toy_outcome(ticket, state)
+            ledger.settle(ticket, replace(ended_so, reported=reported, zero_shot=bool(reported)))
+    first, second = stored(tmp_path)
+    assert json.loads(first["reported_json"]) == facts
+    assert second["reported_json"] is None
+    assert (first["zero_shot"], second["zero_shot"]) == (True, False)
+
+
+def test_what_a_method_reported_is_restored_from_the_journal(tmp_path: Path, folder: Path) -> None:
+    with open_ledger(tmp_path, trials=1) as ledger:
+        ticket = ledger.ask()
+        assert ticket is not None
+        outcome = replace(toy_outcome(ticket), reported={"samples_by_class": [1, 2]})
+        ledger.settle(ticket, replace(outcome, zero_shot=True))
+    before = stored(tmp_path)
+    part(folder, 0).unlink()
+    with open_ledger(tmp_path, trials=1) as ledger:
+        assert ledger.finished
+    assert stored(tmp_path) == before
+    assert json.loads(before[0]["reported_json"]) == {"samples_by_class": [1, 2]}

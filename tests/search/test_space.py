@@ -411,3 +411,36 @@ def test_bounds_that_differ_in_the_seventh_digit_have_different_fingerprints(
         SearchSpace("mugan", {name: one}).fingerprint()
         != SearchSpace("mugan", {name: other}).fingerprint()
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({}, 5),
+        ({"generators": "1..3"}, 3),
+        ({"generators": "2..17"}, 17),
+        ({"generators": [4, 9, 2]}, 9),
+        ({"generators": [1]}, 1),
+        ({"generators": 3}, 3),
+        ({"generators": 40}, 40),
+        ({"samples_per_generator": 10_000}, 5),
+    ],
+)
+def test_the_largest_value_of_a_hyperparameter_is_what_trials_can_draw(
+    overrides: dict[str, Override], expected: int
+) -> None:
+    space = SearchSpace("zmugan", overrides)
+    assert space.largest("generators") == expected
+    drawn = {values["generators"] for values in draws(space, 200)}
+    assert max(drawn) == expected
+
+
+def test_the_largest_value_of_one_that_does_not_vary_is_its_default() -> None:
+    assert SearchSpace("scrub").largest("weight_decay") == methods.make("scrub", {}).weight_decay  # type: ignore[attr-defined]
+    assert SearchSpace("scrub", {"weight_decay": 0.25}).largest("weight_decay") == 0.25
+    assert SearchSpace("scrub", {"weight_decay": [0.5, 0.125]}).largest("weight_decay") == 0.5
+
+
+@pytest.mark.parametrize("method", ["mugan", "finetune", "original", "gkt"])
+def test_a_hyperparameter_that_a_method_has_not_has_no_largest_value(method: str) -> None:
+    assert SearchSpace(method).largest("generators") is None

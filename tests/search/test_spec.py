@@ -10,20 +10,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from search.spec import (
     EXECUTION,
     StudySpec,
     check_name,
     differences,
+    fingerprint,
     load_spec,
+    measured,
     resolve,
     scenario_of,
     validate,
 )
 from tests.search.toys import NOWHERE, only_line
+from trainables import models
 from trainables.errors import DataError, InvalidRequest
 from trainables.scenario import Scenario
+from trainables.workbench import save_model
 
 
 def refusal(values: dict[str, Any], origin: str = "") -> str:
@@ -493,3 +498,324 @@ def test_parts_of_a_space_that_come_and_go_are_named() -> None:
         "space.learning_rate: None -> 0.1",
         "space.temperature: 2.0 -> None",
     ]
+
+
+# Weights instead of data
+
+
+def weights_file(
+    folder: Path,
+    name: str = "base",
+    shape: tuple[int, int, int] = (1, 8, 8),
+    classes: int = 10,
+    seed: int = 0,
+    noted: bool = True,
+) -> str:
+    """The weights of a fresh AllCNN of width 0.25, with or without a note of its images' size."""
+    model = models.build("allcnn", shape, classes, 0.25, seed)
+    path = folder / f"{name}.safetensors"
+    if noted:
+        save_model(model, path, shape[1:])
+    else:
+        save_file(model.state_dict(), path)
+    return str(path)
+
+
+def without_data(weights: str | None, **values: Any) -> dict[str, Any]:
+    """A search that has nothing but weights; `values` replace parts of it, nested ones by key."""
+    scenario = {"dataset": "none", "forget": [1], "weights": weights}
+    scenario = {key: value for key, value in scenario.items() if value is not None}
+    given = {"method": "zmugan", "objective": "synthetic", **values}
+    return {**given, "scenario": {**scenario, **values.get("scenario", {})}}
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
+    """A base model of ten classes, grey 8x8 images and width 0.25."""
+    return weights_file(tmp_path)
+
+
+def test_without_data_everything_follows_from_the_weights(weights: str) -> None:
+    spec = resolve(validate(without_data(weights)), NOWHERE)
+    found = scenario_of(spec)
+    assert (found.dataset, found.forget, found.weights) == ("none", (1,), weights)
+    assert (found.image_shape, found.num_classes, found.width) == ((1, 8, 8), 10, 0.25)
+    assert spec.name == "zmugan-base-allcnn-forget-1"
+    assert resolve(spec, NOWHERE) == spec
+    assert validate(spec.model_dump(mode="json")) == spec
+
+
+def test_without_data_nothing_is_read(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("a dataset was read")
+
+    for name in ("search.spec.read", "search.spec.source", "trainables.sources.read"):
+        monkeypatch.setattr(name, read)
+    spec = resolve(validate(without_data(weights)), NOWHERE)
+    assert fingerprint(spec, NOWHERE)
+    assert scenario_of(spec).num_classes == 10
+
+
+@pytest.mark.parametrize("method", ["zmugan", "gkt", "emmn", "original"])
+def test_without_data_methods_that_need_none_are_taken(weights: str, method: str) -> None:
+    spec = resolve(validate(without_data(weights, method=method)), NOWHERE)
+    assert spec.name == f"{method}-base-allcnn-forget-1"
+
+
+def test_without_data_there_must_be_weights() -> None:
+    message = refusal(without_data(None))
+    assert "without a dataset the base model cannot be trained" in message
+    assert "--weights" in message
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({"objective": "pareto"}, "only the objective synthetic"),
+        ({"objective": "gap"}, "only the objective synthetic"),
+        ({"objective": "gap", "pruner": "asha"}, "only the objective synthetic"),
+        ({"mia_tolerance": 3.0}, "MIA tolerance"),
+        ({"mia_tolerance": 0.0}, "MIA tolerance"),
+        ({"method": "scrub"}, "scrub needs forget data, retain data"),
+        ({"method": "finetune"}, "finetune needs retain data"),
+        ({"method": "mugan"}, "mugan needs per-class GANs"),
+        ({"method": "retrain"}, "retrain needs retain data"),
+        ({"metrics": ["anamnesis"]}, "anamnesis index"),
+        ({"metrics": ["synthetic", "anamnesis"]}, "anamnesis index"),
+        ({"inversion": {"few_shot": 1}}, "few-shot aid"),
+        ({"space": {"generator": 3}}, "did you mean 'generators'?"),
+        ({"scenario": {"model": "vgg16"}}, "does not fit vgg16"),
+        ({"scenario": {"width": 0.5}}, "does not fit allcnn"),
+        ({"scenario": {"image_size": [3, 3]}}, "at least 4x4"),
+    ],
+)
+def test_without_data_what_cannot_be_done_is_refused(
+    weights: str, values: dict[str, Any], wrong: str
+) -> None:
+    assert wrong in refusal(without_data(weights, **values))
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [[10], [0, 99], [-1], ["three"], ["1", "three"], ["1.0"], [""], ["²"]],
+    ids=lambda forget: ",".join(map(str, forget)) or "nothing",
+)
+def test_without_data_forget_classes_are_numbers_that_there_are(
+    weights: str, forget: list[Any]
+) -> None:
+    message = refusal(without_data(weights, scenario={"forget": forget}))
+    assert "forget" in message
+    assert "0 to 9" in message
+
+
+@pytest.mark.parametrize("forget", [list(range(10)), [str(label) for label in range(10)]])
+def test_without_data_some_class_must_be_retained(weights: str, forget: list[Any]) -> None:
+    assert "all classes" in refusal(without_data(weights, scenario={"forget": forget}))
+
+
+def test_without_data_a_forget_class_must_be_given(weights: str) -> None:
+    values = without_data(weights)
+    del values["scenario"]["forget"]
+    assert "say which class to forget, by number" in refusal(values)
+    assert "no forget class given" in refusal(without_data(weights, scenario={"forget": []}))
+
+
+def test_without_data_forget_classes_become_sorted_numbers(weights: str) -> None:
+    spec = resolve(
+        validate(without_data(weights, scenario={"forget": ["7", 2, "2", 0, 7]})), NOWHERE
+    )
+    assert spec.scenario.forget == [0, 2, 7]
+    assert spec.name == "zmugan-base-allcnn-forget-0-2-7"
+
+
+def test_the_size_of_the_images_is_the_file_s_or_what_was_given(tmp_path: Path) -> None:
+    noted = weights_file(tmp_path, "noted", (3, 9, 12))
+    silent = weights_file(tmp_path, "silent", (3, 9, 12), noted=False)
+
+    def shape(weights: str, **scenario: Any) -> tuple[int, ...] | None:
+        spec = resolve(validate(without_data(weights, scenario=scenario)), NOWHERE)
+        return scenario_of(spec).image_shape
+
+    assert shape(noted) == (3, 9, 12)
+    assert shape(noted, image_size=[32, 28]) == (3, 32, 28)
+    assert shape(silent, image_size=[10, 6]) == (3, 10, 6)
+    message = refusal(without_data(silent))
+    assert message.startswith(f"{silent}: ")
+    assert "--image-size" in message
+
+
+def test_an_image_size_is_only_for_a_search_without_data() -> None:
+    assert "image_size" in refusal({"scenario": {"image_size": [8, 8]}})
+
+
+def test_relative_weights_become_an_absolute_path(
+    weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(weights).parent)
+    spec = resolve(validate(without_data("./base.safetensors")), NOWHERE)
+    assert spec.scenario.weights == weights
+    monkeypatch.setenv("HOME", str(Path(weights).parent))
+    monkeypatch.chdir("/")
+    spec = resolve(validate(without_data("~/base.safetensors")), NOWHERE)
+    assert spec.scenario.weights == weights
+
+
+def test_the_name_of_the_weights_is_part_of_the_default_name(tmp_path: Path) -> None:
+    for stem, shown in (("mine", "mine"), ("my net (2)", "my-net-2-"), ("日本", "-")):
+        spec = resolve(validate(without_data(weights_file(tmp_path, stem))), NOWHERE)
+        assert spec.name == f"zmugan-{shown}-allcnn-forget-1"
+        check_name(spec.name)
+    named = resolve(validate(without_data(weights_file(tmp_path), name="other")), NOWHERE)
+    assert named.name == "other"
+
+
+@pytest.mark.parametrize("values", [{"dataset": "none"}, {"dataset": "digits"}])
+def test_weights_that_cannot_be_read_are_refused(tmp_path: Path, values: dict[str, str]) -> None:
+    missing = tmp_path / "none.safetensors"
+    given = without_data(str(missing), scenario=values)
+    assert refusal(given).startswith(f"{missing}: cannot be read")
+    text = tmp_path / "text.safetensors"
+    text.write_text("no weights")
+    assert refusal(without_data(str(text), scenario=values)).startswith(f"{text}: ")
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "found"),
+    [
+        ((1, 8, 8), 3, "a model of 3 classes and 1 channels"),
+        ((1, 8, 8), 11, "a model of 11 classes and 1 channels"),
+        ((3, 8, 8), 10, "a model of 10 classes and 3 channels"),
+    ],
+)
+def test_weights_that_do_not_fit_a_dataset_are_refused(
+    tmp_path: Path, shape: tuple[int, int, int], classes: int, found: str
+) -> None:
+    path = weights_file(tmp_path, shape=shape, classes=classes)
+    message = refusal({"scenario": {"weights": path}})
+    assert message.startswith(f"{path}: ")
+    assert found in message
+    assert "digits has 10 and 1" in message
+
+
+def test_weights_that_fit_a_dataset_keep_their_width_and_the_dataset_s_name(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "narrow.safetensors"
+    save_model(models.build("allcnn", (1, 8, 8), 10, 0.125, seed=0), path, (8, 8))
+    spec = resolve(validate({"scenario": {"weights": str(path)}}), NOWHERE)
+    assert (spec.scenario.width, spec.scenario.weights) == (0.125, str(path))
+    assert spec.name == "mugan-digits-allcnn-forget-3"
+    message = refusal({"scenario": {"weights": str(path), "width": 0.25}})
+    assert message.startswith(f"{path}: does not fit allcnn")
+
+
+def test_a_study_s_fingerprint_follows_from_data_and_weights(tmp_path: Path) -> None:
+    one, other = (weights_file(tmp_path, f"w{seed}", seed=seed) for seed in (0, 1))
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(Path(one).read_bytes())
+
+    def about(values: dict[str, Any]) -> str:
+        return fingerprint(resolve(validate(values), NOWHERE), NOWHERE)
+
+    assert about(without_data(one)) == about(without_data(str(copy)))
+    digits = {"scenario": {"dataset": "digits"}}
+    both = [{"scenario": {"dataset": "digits", "weights": path}} for path in (one, other)]
+    values = (without_data(one), without_data(other), digits, *both)
+    prints = [about(value) for value in values]
+    assert len(set(prints)) == 5
+    assert all(prints)
+
+
+def test_weights_written_anew_are_another_study_to_the_next_run(
+    tmp_path: Path, weights: str
+) -> None:
+    spec = resolve(validate(without_data(weights)), NOWHERE)
+    before = fingerprint(spec, NOWHERE)
+    weights_file(tmp_path, seed=1)
+    assert resolve(validate(without_data(weights)), NOWHERE) == spec
+    assert fingerprint(spec, NOWHERE) != before
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ([8, 8], (500, 64)),
+        ([16, 16], (500, 64)),
+        ([16, 17], (20_000, 256)),
+        ([17, 8], (20_000, 256)),
+        ([32, 32], (20_000, 256)),
+    ],
+)
+def test_the_length_of_an_inversion_suits_the_size_of_the_images(
+    weights: str, size: list[int], expected: tuple[int, int]
+) -> None:
+    spec = resolve(validate(without_data(weights, scenario={"image_size": size})), NOWHERE)
+    assert (spec.inversion.steps, spec.inversion.batch_size) == expected
+    found = scenario_of(spec).inversion
+    assert (found.steps, found.batch_size) == expected
+
+
+def test_what_is_given_of_an_inversion_is_kept(weights: str) -> None:
+    for inversion, expected in (
+        ({"steps": 60}, (60, 256)),
+        ({"batch_size": 32}, (20_000, 32)),
+        ({"steps": 60, "batch_size": 32}, (60, 32)),
+    ):
+        given = without_data(weights, scenario={"image_size": [32, 32]}, inversion=inversion)
+        found = resolve(validate(given), NOWHERE).inversion
+        assert (found.steps, found.batch_size) == expected
+
+
+def test_digits_are_inverted_as_small_images_are() -> None:
+    found = resolve(validate({"method": "zmugan"}), NOWHERE).inversion
+    assert (found.steps, found.batch_size) == (500, 64)
+
+
+@pytest.mark.parametrize(
+    ("objective", "metrics", "expected"),
+    [
+        ("synthetic", [], ("synthetic",)),
+        ("synthetic", ["synthetic"], ("synthetic",)),
+        ("synthetic", ["anamnesis"], ("anamnesis", "synthetic")),
+        ("synthetic", ["synthetic", "anamnesis"], ("synthetic", "anamnesis")),
+        ("pareto", [], ()),
+        ("gap", ["synthetic"], ("synthetic",)),
+        ("pareto", ["anamnesis", "anamnesis"], ("anamnesis",)),
+    ],
+)
+def test_the_objective_says_what_must_be_measured(
+    objective: str, metrics: list[str], expected: tuple[str, ...]
+) -> None:
+    assert measured(validate({"objective": objective, "metrics": metrics})) == expected
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet9"])
+def test_weights_of_the_other_models_are_taken(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "base.safetensors"
+    save_model(models.build(name, (3, 32, 32), 5, 1.0, seed=0), path, (32, 32))
+    given = without_data(str(path), scenario={"model": name})
+    scenario = scenario_of(resolve(validate(given), NOWHERE))
+    assert (scenario.image_shape, scenario.num_classes) == ((3, 32, 32), 5)
+    assert scenario.width == 1.0
+
+
+@pytest.mark.parametrize("size", [[8], [8, 8, 8], [0, 8], [8.0, 8], []])
+def test_an_image_size_is_two_whole_numbers(weights: str, size: list[Any]) -> None:
+    assert "scenario.image_size" in refusal(without_data(weights, scenario={"image_size": size}))
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({"steps": 0}, "inversion.steps is 0"),
+        ({"batch_size": 1}, "inversion.batch_size is 1"),
+        ({"learning_rate": 0}, "inversion.learning_rate is 0"),
+        ({"diversity_weight": -1}, "inversion.diversity_weight is -1"),
+        ({"bn_weight": -1}, "inversion.bn_weight is -1"),
+        ({"few_shot": -1}, "inversion.few_shot is -1"),
+        ({"output": "sigmoid"}, "inversion.output is 'sigmoid'"),
+        ({"step": 5}, "unknown key of inversion 'step'; did you mean 'steps'?"),
+    ],
+)
+def test_a_wrong_value_of_the_inversion_is_refused(values: dict[str, Any], wrong: str) -> None:
+    assert wrong in refusal({"inversion": values})

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.trainables.toys import rng, same, state
 from trainables import models, workbench
 from trainables.access import Access
 from trainables.data import Samples
 from trainables.errors import GeneratorError
-from trainables.generators import dcgan
+from trainables.generators import dcgan, kegnet
 from trainables.metrics.evaluate import predict
-from trainables.recipes import RECIPES
-from trainables.scenario import Places, Scenario
+from trainables.recipes import HOLDOUT, INVERTED, RECIPES, inversion_seed
+from trainables.scenario import Inversion, Places, Scenario
 from trainables.sources import SPLIT_SEED, stratified
 from trainables.training import fit
 from trainables.workbench import Workbench, clone, prepare_part, save_model, shared_workbench
@@ -471,3 +471,259 @@ def test_artifacts_are_named_after_their_kind(whole: Workbench, places: Places) 
         for file in places.artifacts.glob("*.safetensors")
     }
     assert {"base", "retrained", "reference", "dcgan"} <= kinds
+
+
+MEMBERS = [f"{INVERTED}{index}" for index in range(2)]
+HELD_OUT = [f"{HOLDOUT}{index}" for index in range(2)]
+ZERO_SHOT = frozenset({Access.INVERTED})
+
+
+class TestInverted:
+    """Generators inverted from the base model: a method's members and the synthetic hold-out."""
+
+    @pytest.fixture
+    def inverted(self, bench: Workbench) -> Workbench:
+        """The session's workbench with two members, the hold-out and both models."""
+        for name in ["base", "retrained", *MEMBERS, *HELD_OUT]:
+            bench.prepare(name)
+        return bench
+
+    @pytest.fixture
+    def inversions(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+        """What inversions are handed; none of them trains."""
+        handed: list[dict[str, Any]] = []
+
+        def catch(
+            classifier: nn.Module,
+            image_shape: tuple[int, int, int],
+            num_classes: int,
+            recipe: Inversion,
+            seed: int,
+            examples: Samples | None = None,
+        ) -> kegnet.Generator:
+            handed.append({"seed": seed, "examples": examples, "recipe": recipe})
+            handed[-1] |= {"shape": image_shape, "classes": num_classes, "classifier": classifier}
+            return kegnet.Generator(image_shape, num_classes, recipe.output).eval()
+
+        monkeypatch.setattr(kegnet, "invert", catch)
+        return handed
+
+    @staticmethod
+    def untrained(scenario: Scenario, places: Places, number: int, few_shot: int = 0) -> Workbench:
+        """A workbench whose inversions no other test shares (`number` keeps them apart)."""
+        inversion = Inversion(steps=2_000_000 + number, few_shot=few_shot)
+        return Workbench(replace(scenario, inversion=inversion), places, CPU)
+
+    @staticmethod
+    def prepared(scenario: Scenario, places: Places) -> set[str]:
+        bench = Workbench(scenario, places, CPU)
+        names = ["base", "retrained", *MEMBERS, *HELD_OUT]
+        return {name for name in names if bench.is_prepared(name)}
+
+    def test_as_many_members_are_prerequisites_as_the_method_takes(self, bench: Workbench) -> None:
+        plain = [["base", "retrained"], ["reference"]]
+        assert bench.prerequisites(ZERO_SHOT, generators=2) == [plain[0], plain[1] + MEMBERS]
+        assert bench.prerequisites(ZERO_SHOT, generators=0) == plain
+        assert bench.prerequisites(frozenset({Access.FORGET}), generators=2) == plain
+
+    def test_the_synthetic_metrics_need_the_hold_out(self, bench: Workbench) -> None:
+        plain = [["base", "retrained"], ["reference"]]
+        synthetic = ("synthetic",)
+        assert bench.prerequisites(frozenset(), synthetic) == [plain[0], plain[1] + HELD_OUT]
+        both = bench.prerequisites(ZERO_SHOT, synthetic, 2)
+        assert both == [plain[0], plain[1] + MEMBERS + HELD_OUT]
+        assert bench.prerequisites(frozenset(), ("anamnesis",)) == [*plain, ["relearning"]]
+
+    @pytest.mark.usefixtures("inversions")
+    def test_exactly_as_many_generators_are_granted_as_asked(
+        self, scenario: Scenario, places: Places
+    ) -> None:
+        bench = self.untrained(scenario, places, 1)
+        before: list[kegnet.Generator] = []
+        for count in (2, 1, 4, 0, 3):
+            found = list(bench.grant(ZERO_SHOT, count).inverted)
+            assert len(found) == count
+            shared = min(count, len(before))
+            assert all(found[i] is before[i] for i in range(shared)), "each is fetched once"
+            before = max(before, found, key=len)
+        assert not any(generator.training for generator in before)
+
+    def test_a_trained_member_is_the_one_in_the_store_and_paints_what_is_asked(
+        self, inverted: Workbench, scenario: Scenario
+    ) -> None:
+        granted = inverted.grant(ZERO_SHOT, 2).inverted
+        for index, generator in enumerate(granted):
+            seed = inversion_seed(MEMBERS[index], scenario)
+            shape, recipe = inverted.image_shape, scenario.inversion
+            expected = kegnet.invert(inverted.base, shape, 3, recipe, seed)
+            assert same(state(generator), state(expected))
+            noise, labels = kegnet.draw_inputs(300, 3, rng())
+            with torch.inference_mode():
+                answers = inverted.base(generator(noise, labels)).argmax(1)
+            assert (answers == labels).float().mean() > 0.9
+
+    def test_members_and_hold_out_all_differ(self, inverted: Workbench) -> None:
+        generators = [inverted._inverted(name) for name in MEMBERS + HELD_OUT]
+        noise, labels = kegnet.draw_inputs(20, 3, rng())
+        with torch.inference_mode():
+            images = [generator(noise, labels) for generator in generators]
+        for one in range(4):
+            for other in range(one):
+                assert not same(state(generators[one]), state(generators[other]))
+                assert (images[one] - images[other]).abs().mean() > 0.01
+
+    @pytest.mark.usefixtures("inversions")
+    def test_the_hold_out_shows_images_of_its_own_generators_alone(
+        self, scenario: Scenario, places: Places, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench = self.untrained(scenario, places, 2)
+        drawn: list[dict[str, Tensor]] = []
+        real = bench.dataset.train.images[:200]  # so that images of all classes are among them
+
+        def draw(generator: kegnet.Generator, count: int, rng: torch.Generator) -> Tensor:
+            assert count == workbench.HOLDOUT_SAMPLES
+            drawn.append(state(generator))
+            return real
+
+        monkeypatch.setattr(kegnet, "draw", draw)
+        found = bench.synthetic(bench.base)
+        assert found["synthetic_gap"] == 50
+        assert len(drawn) == 2
+        assert all(
+            same(weights, state(bench._inverted(name)))
+            for weights, name in zip(drawn, HELD_OUT, strict=True)
+        )
+
+    @pytest.mark.usefixtures("inverted")
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"steps": 101},
+            {"batch_size": 33},
+            {"learning_rate": 2e-3},
+            {"reconstruction_weight": 0.5},
+            {"diversity_weight": 0.5},
+            {"decoder_layers": 2},
+            {"output": "normalised"},
+            {"bn_weight": 0.5},
+            {"few_shot": 1},
+        ],
+        ids=lambda change: next(iter(change)),
+    )
+    def test_another_inversion_shares_the_models_but_not_the_generators(
+        self, scenario: Scenario, places: Places, change: dict[str, Any]
+    ) -> None:
+        other = replace(scenario, inversion=replace(scenario.inversion, **change))
+        assert self.prepared(scenario, places) == {"base", "retrained", *MEMBERS, *HELD_OUT}
+        assert self.prepared(other, places) == {"base", "retrained"}
+
+    @pytest.mark.usefixtures("inverted")
+    def test_the_weight_of_the_few_shot_aid_counts_only_where_there_is_an_aid(
+        self, scenario: Scenario, places: Places
+    ) -> None:
+        plain = replace(scenario, inversion=replace(scenario.inversion, few_shot_weight=7.0))
+        assert self.prepared(plain, places) == {"base", "retrained", *MEMBERS, *HELD_OUT}
+        descriptions = []
+        for weight in (1.0, 7.0):
+            aided = replace(scenario.inversion, few_shot=2, few_shot_weight=weight)
+            bench = Workbench(replace(scenario, inversion=aided), places, CPU)
+            descriptions.append(bench._describe(MEMBERS[0]))
+        assert descriptions[0] != descriptions[1]
+
+    @pytest.mark.usefixtures("inverted")
+    def test_other_forget_classes_share_the_generators(
+        self, scenario: Scenario, places: Places
+    ) -> None:
+        for forget in ((0,), (0, 1)):
+            found = self.prepared(replace(scenario, forget=forget), places)
+            assert found == {"base", *MEMBERS, *HELD_OUT}
+
+    @pytest.mark.usefixtures("inverted")
+    @pytest.mark.parametrize(
+        ("change", "shared"),
+        [
+            ({"evaluation_seed": 1}, {"base", "retrained", *MEMBERS, *HELD_OUT}),
+            ({"gan_steps": 401}, {"base", "retrained", *MEMBERS, *HELD_OUT}),
+            ({"seed": 1}, set()),
+            ({"epochs": 7}, set()),
+        ],
+        ids=["evaluation_seed", "gan_steps", "seed", "epochs"],
+    )
+    def test_generators_follow_from_the_base_model_alone(
+        self, scenario: Scenario, places: Places, change: dict[str, Any], shared: set[str]
+    ) -> None:
+        assert self.prepared(replace(scenario, **change), places) == shared
+
+    def test_seeds_of_scenarios_members_and_hold_outs_never_meet(self, scenario: Scenario) -> None:
+        names = [f"{kind}{index}" for kind in (INVERTED, HOLDOUT) for index in range(50)]
+        scenarios = [replace(scenario, seed=seed) for seed in (0, 1, 2, 3, 50, 100, 1234)]
+        seeds = {inversion_seed(name, one) for one in scenarios for name in names}
+        assert len(seeds) == len(scenarios) * 100
+        for name in names[:50]:
+            told = {inversion_seed(name, replace(scenarios[0], forget=(c,))) for c in range(3)}
+            assert len(told) == 1, "the forget class does not count"
+
+    def test_an_inversion_is_handed_the_base_model_its_recipe_and_a_seed_of_its_own(
+        self, scenario: Scenario, places: Places, inversions: list[dict[str, Any]]
+    ) -> None:
+        bench = self.untrained(scenario, places, 3)
+        for name in MEMBERS + HELD_OUT:
+            bench.prepare(name)
+        assert [handed["seed"] for handed in inversions] == [
+            inversion_seed(name, scenario) for name in MEMBERS + HELD_OUT
+        ]
+        for handed in inversions:
+            assert handed["classifier"] is bench.base
+            assert handed["recipe"] == bench.scenario.inversion
+            assert (handed["shape"], handed["classes"]) == ((1, 8, 8), 3)
+
+    def test_without_the_aid_no_data_are_looked_at(
+        self,
+        bench: Workbench,
+        scenario: Scenario,
+        places: Places,
+        inversions: list[dict[str, Any]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        bench.prepare("base")
+
+        def never(_: Workbench) -> NoReturn:
+            raise AssertionError("the data were looked at")
+
+        monkeypatch.setattr(Workbench, "dataset", property(never))
+        other = self.untrained(scenario, places, 4)
+        for name in (MEMBERS[0], HELD_OUT[0]):
+            other.prepare(name)
+        assert [handed["examples"] for handed in inversions] == [None, None]
+        assert len(other.grant(ZERO_SHOT, 1).inverted) == 1
+
+    @pytest.mark.parametrize("count", [1, 5])
+    def test_the_aid_is_that_many_training_samples_of_each_class(
+        self, scenario: Scenario, places: Places, inversions: list[dict[str, Any]], count: int
+    ) -> None:
+        bench = self.untrained(scenario, places, 5, few_shot=count)
+        for name in MEMBERS:
+            bench.prepare(name)
+        aid, again = (handed["examples"] for handed in inversions)
+        assert torch.bincount(aid.labels, minlength=3).tolist() == [count] * 3
+        assert torch.equal(aid.images, again.images)
+        dataset = bench.dataset
+
+        def label_of(image: Tensor, split: Samples) -> list[int]:
+            """Labels of the images of this split that equal `image`."""
+            return split.labels[(split.images == image).flatten(1).all(dim=1)].tolist()
+
+        for image, label in zip(aid.images, aid.labels, strict=True):
+            assert label_of(image, dataset.train) == [int(label)]
+            assert not label_of(image, dataset.validation)
+            assert not label_of(image, dataset.test)
+        assert len(aid.images.unique(dim=0)) == 3 * count
+
+    def test_what_generators_cost_counts_for_methods_that_need_them(
+        self, inverted: Workbench
+    ) -> None:
+        costs = [inverted.prepare(name)["seconds"] for name in MEMBERS]
+        assert min(costs) > 0
+        assert inverted.prepare_seconds(ZERO_SHOT, 2) == pytest.approx(sum(costs))
+        assert inverted.prepare_seconds(ZERO_SHOT, 1) == pytest.approx(costs[0])
+        assert inverted.prepare_seconds(frozenset({Access.FORGET}), 2) == 0
