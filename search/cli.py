@@ -166,7 +166,7 @@ def run(
     if zero_shot:
         overrides = _zero_shot(overrides)
     if save is not None:
-        _check_save(save)
+        _check_file("--save", save)
     progress = Progress(Console(stderr=True))
     study = Study(specs.load_spec(spec, overrides), root=results, places=_places(data, artifacts))
     progress.say(f"study {study.name} in {study.folder}")
@@ -278,6 +278,92 @@ def best(
         tables.show(Console(), tables.configurations(title, rows, several))
         if study:
             _show_agreement(table)
+
+
+@app.command()
+def compare(
+    methods: Annotated[list[str], typer.Argument(help="see `forgetune methods`")],
+    spec: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="TOML file with what the studies have in common"),
+    ] = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    width: Width = None,
+    forget: Forget = None,
+    gan: Gan = None,
+    trials: Annotated[
+        OptionalInt, typer.Option(help="trials of each method's search [default: 100]")
+    ] = None,
+    top: Annotated[int, typer.Option(help="configurations to repeat of each method", min=1)] = 3,
+    seeds: Annotated[int, typer.Option(help="repeats of each, with other seeds", min=1)] = 5,
+    base_seeds: Annotated[
+        int, typer.Option(help="base models, with other seeds, that each is repeated on", min=1)
+    ] = 1,
+    metrics: Metrics = None,
+    style: Annotated[
+        str, typer.Option("--format", help="text, markdown, latex or csv", metavar="FORMAT")
+    ] = "text",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="write the table to this file"),
+    ] = None,
+    results: Results = Path("results"),
+    data: Data = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Tables 3-6: search each method, repeat its best configurations, compare the means.
+
+    What is there already is used; interrupted, it goes on where it was.
+    """
+    from rich.console import Console
+
+    from search import comparison, tables
+    from search import spec as specs
+    from search.analysis import compare as forms
+    from trainables import methods as known
+    from trainables.errors import InvalidRequest, unknown
+
+    renderers = {
+        "markdown": forms.as_markdown,
+        "latex": forms.as_latex,
+        "csv": forms.as_csv,
+        "text": None,
+    }
+    if style not in renderers:
+        raise InvalidRequest(unknown("format", style, renderers))
+    if output is not None:
+        _check_file("--output", output)
+    overrides = _given(
+        trials=trials,
+        metrics=metrics or None,
+        scenario=_scenario(dataset, model, width, forget, gan, None, None),
+    )
+    for name in methods:
+        known.check_known(name)
+    wanted = [specs.load_spec(spec, {**overrides, "method": name}) for name in methods]
+    console = Console(stderr=True)
+    entries = comparison.compare(
+        wanted,
+        results,
+        _places(data, artifacts),
+        console,
+        top=top,
+        seeds=seeds,
+        base_seeds=base_seeds,
+    )
+    repeated = f"{seeds} unlearning seeds" + (
+        f" on each of {base_seeds} base models" if base_seeds > 1 else ""
+    )
+    render = renderers[style]
+    if render is None:
+        out = None if output is None else output.open("w", encoding="utf-8")
+        shown = Console(file=out, width=None if out is None else 160)
+        tables.show(shown, tables.comparison(entries, repeated))
+    elif output is None:
+        print(render(entries), end="")
+    else:
+        output.write_text(render(entries), encoding="utf-8")
 
 
 @app.command()
@@ -480,7 +566,7 @@ def trial(
     values: dict[str, Any] = dict(loaded.space)
     chosen = known.make(resolved.method, values)
     if save is not None:
-        _check_save(save)
+        _check_file("--save", save)
     use_threads(resolved.resources.cpus_per_trial)  # as a study's workers do, for equal numbers
     bench = shared_workbench(specs.scenario_of(resolved), places)
     with Progress(Console(stderr=True)) as progress:
@@ -648,11 +734,11 @@ def _zero_shot(overrides: dict[str, Any]) -> dict[str, Any]:
     return {"method": "zmugan", "objective": "synthetic", **overrides, "scenario": scenario}
 
 
-def _check_save(save: Path) -> None:
+def _check_file(option: str, path: Path) -> None:
     from trainables.errors import InvalidRequest
 
-    if save.is_dir() or not save.parent.is_dir():
-        raise InvalidRequest(f"--save {save}: give a file in a folder that is there")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InvalidRequest(f"{option} {path}: give a file in a folder that is there")
 
 
 def _settings(texts: list[str] | None) -> dict[str, Any]:

@@ -276,8 +276,9 @@ def _numbers(wanted: list[int | str], num_classes: int) -> list[int]:
     words = {str(item) for item in wanted}
     if not words:
         raise InvalidRequest(f"no forget class given; possible: 0 to {num_classes - 1}")
-    numbers = sorted(int(word) for word in words if word.isascii() and word.isdigit())
-    if len(numbers) < len(words) or numbers[-1] >= num_classes:
+    strange = [word for word in words if not (word.isascii() and word.isdigit())]
+    numbers = sorted({int(word) for word in words - {*strange}})
+    if strange or numbers[-1] >= num_classes:
         raise InvalidRequest(
             f"forget is {', '.join(map(str, wanted))}; without a dataset classes are numbers, "
             f"here 0 to {num_classes - 1}"

@@ -8,9 +8,11 @@ from typing import Any
 
 import tomli_w
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from search.analysis.best import figures
+from search.analysis.compare import COLUMNS, Entry, cells
 from search.results import Row
 from search.status import Status, failed
 
@@ -129,6 +131,26 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
         f"# that very trial: forgetune trial THIS_FILE --seed {row['seed']}\n"
     )
     return heading + tomli_w.dumps(fixed)
+
+
+def comparison(entries: Sequence[Entry], repeated: str) -> Table:
+    """One line per method, means and deviations over its repeats; best values in bold."""
+    table = Table(
+        title="Comparison on test images",
+        title_justify="left",
+        caption_justify="left",
+        caption=f"mean ± standard deviation over {repeated}; configurations chosen by the mean of "
+        "what steered the search; accuracies and MIA in %, gap in points to the retrained model",
+    )
+    table.add_column("method")
+    for column in COLUMNS:
+        table.add_column(column.heading, justify="right")
+    table.add_column("configuration", overflow="fold")
+    for entry, line in zip(entries, cells(entries), strict=True):
+        marked = [f"[bold]{cell}*[/bold]" if cell.best else str(cell) for cell in line]
+        given = " ".join(f"{name}={_short(value)}" for name, value in entry.configuration.items())
+        table.add_row(entry.name, *marked, escape(entry.reason or given))
+    return table
 
 
 def status_table(found: Sequence[Status]) -> Table:

@@ -216,3 +216,35 @@ def test_the_default_specification_is_the_documented_one() -> None:
     spec = StudySpec()
     assert (spec.method, spec.trials, spec.sampler) == ("mugan", 100, "tpe")
     assert spec.scenario.dataset == "digits"
+
+
+def test_methods_are_compared_over_seeds_and_nothing_is_run_twice(
+    here: Path, places: Places, three_digits: Path
+) -> None:
+    common = SPEC.format(dataset=three_digits).partition("[space]")[0]
+    (here / "common.toml").write_text(common.replace('name = "three"\n', ""))
+    command = ("compare", "finetune", "original", "--spec", "common.toml", "--trials", "2")
+    stores = ("--artifacts", str(places.artifacts), "--results", "compared")
+    repeats = ("--top", "1", "--seeds", "2")
+    first = forgetune(here, places, *command, *repeats, *stores, "--format", "csv")
+    assert first.returncode == 0, first.stderr
+    lines = [line.split(",") for line in first.stdout.splitlines()]
+    assert [line[0] for line in lines[1:]] == [
+        *("original", "retrained", "finetune", "original")
+    ], first.stdout + first.stderr
+    assert [line[1] for line in lines[1:]] == ["1", "1", "2", "2"]
+
+    confirmed = results.scan(here / "compared" / "confirmed").to_pylist()
+    searched = results.scan(here / "compared").to_pylist()
+    assert len(confirmed) == 4
+    assert not {row["seed"] for row in confirmed} & {row["seed"] for row in searched}
+    (chosen,) = {row["params_json"] for row in confirmed if row["method"] == "finetune"}
+    best = min(
+        (row for row in searched if row["method"] == "finetune"), key=lambda row: row["m_gap"]
+    )
+    assert json.loads(chosen)["learning_rate"] == best["p_learning_rate"]
+
+    again = forgetune(here, places, *command, *repeats, *stores, "--format", "markdown")
+    assert again.returncode == 0
+    assert "starting Ray" not in again.stderr, "all was there"
+    assert "| finetune |" in again.stdout

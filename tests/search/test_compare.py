@@ -1,0 +1,123 @@
+"""The comparison's numbers and forms, by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from search import tables
+from search.analysis.compare import (
+    COLUMNS,
+    Entry,
+    as_csv,
+    as_latex,
+    as_markdown,
+    cells,
+    choose,
+    mean_gap,
+)
+from tests.search.toys import toy_row
+
+HEADINGS = [column.heading for column in COLUMNS]
+
+
+def repeat(number: int, **metrics: Any) -> dict[str, Any]:
+    """A complete repeat with these metrics."""
+    columns = {name if "seconds" in name else f"m_{name}": v for name, v in metrics.items()}
+    return toy_row(number, **columns)
+
+
+def entry(name: str, *values: dict[str, float], **columns: Any) -> Entry:
+    return Entry(name, [repeat(n, **found) for n, found in enumerate(values)], **columns)
+
+
+REFERENCES = [
+    entry("original", {"test_forget_accuracy": 90.0, "test_mia": 70.0}, reference=True),
+    entry("retrained", {"test_forget_accuracy": 0.0, "test_mia": 20.0}, reference=True),
+]
+FIRST = entry(
+    "first",
+    {"test_forget_accuracy": 2.0, "test_retain_accuracy": 80.0, "test_mia": 24.0},
+    {"test_forget_accuracy": 6.0, "test_retain_accuracy": 84.0, "test_mia": 26.0},
+)
+SECOND = entry(
+    "second",
+    {"test_forget_accuracy": 5.0, "test_retain_accuracy": 70.0, "test_mia": 12.0},
+    {"test_forget_accuracy": 5.0, "test_retain_accuracy": 72.0, "test_mia": 12.0},
+)
+
+
+def column(heading: str, entries: list[Entry]) -> list[str]:
+    index = HEADINGS.index(heading)
+    return [str(line[index]) + ("!" if line[index].best else "") for line in cells(entries)]
+
+
+def test_means_and_deviations_are_over_repeats_and_the_best_method_is_marked() -> None:
+    entries = [*REFERENCES, FIRST, SECOND]
+    # Of 2 and 6 the mean is 4 and the deviation over n - 1 is the root of 8.
+    assert column("D_f acc", entries) == ["90.0", "0.0", "4.0 ± 2.8!", "5.0 ± 0.0"]
+    assert column("D_r acc", entries)[2:] == ["82.0 ± 2.8!", "71.0 ± 1.4"]
+    assert column("AIN", entries) == ["-"] * 4
+
+
+def test_the_best_mia_is_the_nearest_to_the_retrained_one() -> None:
+    """25 is 5 from the retrained model's 20, 12 is 8 from it."""
+    assert column("MIA", [*REFERENCES, FIRST, SECOND])[2:] == ["25.0 ± 1.4!", "12.0 ± 0.0"]
+
+
+def test_the_best_index_is_the_nearest_to_1() -> None:
+    near, far = entry("near", {"anamnesis_index": 1.3}), entry("far", {"anamnesis_index": 0.5})
+    assert column("AIN", [near, far]) == ["1.30!", "0.50"]
+
+
+def test_preparation_counts_beside_unlearning() -> None:
+    found = entry("m", {"unlearn_seconds": 2.0, "prepare_seconds": 60.0})
+    assert column("seconds", [found]) == ["2.00!"]
+    assert column("with preparation", [found]) == ["62.0!"]
+
+
+def test_ties_are_all_marked() -> None:
+    same = entry("same", {"test_forget_accuracy": 5.0})
+    assert column("D_f acc", [SECOND, same]) == ["5.0 ± 0.0!", "5.0!"]
+
+
+def test_the_configuration_with_the_smallest_mean_gap_is_chosen() -> None:
+    lucky = entry("lucky", {"gap": 0.1}, {"gap": 9.0})
+    steady = entry("steady", {"gap": 2.0}, {"gap": 3.0})
+    failed = Entry("failed", [repeat(0, gap=0.0), toy_row(1, state="diverged")])
+    assert mean_gap(lucky.repeats) == pytest.approx(4.55)
+    assert mean_gap(failed.repeats) is mean_gap([]) is None
+    assert choose([lucky, steady, failed]) is steady
+    assert choose([failed]) is failed
+
+
+def test_a_method_that_failed_keeps_its_line_with_the_reason() -> None:
+    broken = Entry("gkt", reason="the gate | never opened")
+    entries = [*REFERENCES, FIRST, broken]
+    assert column("D_f acc", entries)[-1] == "-"
+    assert "gkt (the gate | never opened)" in as_markdown(entries)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(tables.comparison(entries, "2 seeds"))
+    assert "never opened" in console.export_text()
+
+
+def test_markdown_and_latex_mark_the_best() -> None:
+    entries = [*REFERENCES, FIRST, SECOND]
+    lines = as_markdown(entries).splitlines()
+    assert lines[0].startswith("| method | D_f acc | D_r acc |")
+    assert lines[4].startswith("| first | **4.0 ± 2.8** | **82.0 ± 2.8** | **25.0 ± 1.4** |")
+    assert all(line.count("|") == len(COLUMNS) + 2 for line in lines)
+    latex = as_latex([entry("scrub_r", {"test_forget_accuracy": 1.0})])
+    assert r"scrub\_r & \textbf{1.0} & \textbf{90.5} &" in latex
+    assert latex.count("&") == 2 * len(COLUMNS)
+
+
+def test_csv_has_unrounded_means_and_deviations() -> None:
+    (line,) = csv.DictReader(io.StringIO(as_csv([FIRST])))
+    assert (line["method"], line["repeats"], line["D_f acc mean"]) == ("first", "2", "4.0")
+    assert float(line["D_f acc std"]) == pytest.approx(8**0.5)
+    assert line["AIN mean"] == line["reason"] == ""
