@@ -48,7 +48,7 @@ def compare(
     for study in studies:
         spec = study.spec
         try:
-            _say(console, f"{spec.method}: study {study.name}")
+            Progress(console).say(f"{spec.method}: study {study.name}")
             if not study.run(Progress(console)):
                 raise KeyboardInterrupt
             best = by_gap(study.results()).slice(0, top).to_pylist()
@@ -57,18 +57,16 @@ def compare(
                 continue
             found = []
             for rank, row in enumerate(best, start=1):
-                _say(console, f"{spec.method}: repeating configuration {rank} of {len(best)}")
+                Progress(console).say(
+                    f"{spec.method}: repeating configuration {rank} of {len(best)}"
+                )
                 found.append(_confirmed(study, row, seeds, base_seeds, console))
             entries.append(choose(found))
             references = references or _references(study)
         except ForgetuneError as error:
-            _say(console, f"{spec.method}: {error}")
+            Progress(console).say(f"{spec.method}: {error}")
             entries.append(Entry(spec.method, reason=str(error)))
     return [*references, *entries]
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _confirmed(study: Study, row: Row, seeds: int, base_seeds: int, console: Console) -> Entry:
