@@ -415,7 +415,7 @@ def test_spaces_of_a_method_lists_what_varies_and_how(forgetune: Command) -> Non
     said = forgetune("spaces", "mugan")
     assert (said.code, said.err) == (0, "")
     assert table_of(said.out) == {
-        "learning_rate": "1e-08..0.1 (log)",
+        "learning_rate": "1e-06..0.1 (log)",
         "samples_per_class": "100..10000 (log, whole)",
         "temperature": "one of 1.0, 2.0, 4.0, 8.0",
         "forget_batch_size": "one of 16, 32, 64",

@@ -24,7 +24,7 @@ from trainables import methods
 from trainables.errors import InvalidRequest
 
 MUGAN = {
-    "learning_rate": "1e-08..0.1 (log)",
+    "learning_rate": "1e-06..0.1 (log)",
     "samples_per_class": "100..10000 (log, whole)",
     "temperature": "one of 1.0, 2.0, 4.0, 8.0",
     "forget_batch_size": "one of 16, 32, 64",

@@ -90,7 +90,7 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "repair_epochs": IntDistribution(0, 2),
     },
     "zmugan": {
-        "learning_rate": FloatDistribution(1e-8, 1e-1, log=True),
+        "learning_rate": FloatDistribution(1e-6, 1e-1, log=True),
         "generators": IntDistribution(1, 5),
         "samples_per_generator": IntDistribution(100, 2_000, log=True),
         "temperature": CategoricalDistribution([1.0, 2.0, 4.0, 8.0]),
@@ -98,7 +98,7 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "retain_batch_size": CategoricalDistribution([32, 64, 128]),
     },
     "mugan": {
-        "learning_rate": FloatDistribution(1e-8, 1e-1, log=True),
+        "learning_rate": FloatDistribution(1e-6, 1e-1, log=True),
         "samples_per_class": IntDistribution(100, 10_000, log=True),
         "temperature": CategoricalDistribution([1.0, 2.0, 4.0, 8.0]),
         "forget_batch_size": CategoricalDistribution([16, 32, 64]),
