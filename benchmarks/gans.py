@@ -3,7 +3,7 @@ their samples are, and what unlearning with them comes to.
 
     python benchmarks/gans.py [--steps 1000] [--seeds 3]
 
-Pass rate: share of samples that the base model classifies as their class, over that of held-out
+Pass rate: share of samples that the base model classifies as their class, over that of training
 images, worst and mean over classes. Diversity: mean standard deviation of pixels within a class,
 over that of real images. Unlearning: MuGAN with its learning rate at 1e-3 and 500 samples a class,
 mean and standard deviation over seeds, on validation images.

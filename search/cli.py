@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -172,8 +173,11 @@ def run(
     progress.say(f"study {study.name} in {study.folder}")
     finished = study.run(progress)
     _show_findings(study, results)
-    if save is not None and study.save_best(save):
-        progress.say(f"the best trial's weights are in {save}")
+    if save is not None:
+        with _writing("--save", save):
+            saved = study.save_best(save)
+        told = f"the best trial's weights are in {save}" if saved else "there is no model to save"
+        progress.say(told)
     if not finished:
         progress.say("interrupted; give the same command again to go on")
         raise typer.Exit(130)
@@ -206,7 +210,6 @@ def prepare(
     from search import spec as specs
     from search.progress import Progress
     from search.study import Study
-    from trainables.errors import InvalidRequest
 
     overrides = _given(
         method=method,
@@ -219,13 +222,9 @@ def prepare(
     study = Study(specs.load_spec(spec, overrides), places=_places(data, artifacts))
     study.prepare(Progress(Console(stderr=True)))
     if preview is not None:
-        try:
+        with _writing("--preview", preview):
             for path in study.preview(preview):
                 print(path)
-        except OSError as error:
-            raise InvalidRequest(
-                f"--preview {preview}: cannot be written ({error.strerror or error})"
-            ) from None
 
 
 @app.command()
@@ -357,13 +356,16 @@ def compare(
     )
     render = renderers[style]
     if render is None:
-        out = None if output is None else output.open("w", encoding="utf-8")
-        shown = Console(file=out, width=None if out is None else 160)
+        shown = Console(record=output is not None)
         tables.show(shown, tables.comparison(entries, repeated))
-    elif output is None:
-        print(render(entries), end="")
+        text = shown.export_text() if output is not None else ""
     else:
-        output.write_text(render(entries), encoding="utf-8")
+        text = render(entries)
+    if output is not None:
+        with _writing("--output", output):
+            output.write_text(text, encoding="utf-8")
+    elif render is not None:
+        print(text, end="")
 
 
 @app.command()
@@ -584,7 +586,8 @@ def trial(
             bench, resolved.method, values, seed, resolved.trial_timeout, expensive
         )
     if save is not None and model_found is not None:
-        save_model(model_found, save, bench.image_shape[1:])
+        with _writing("--save", save):
+            save_model(model_found, save, bench.image_shape[1:])
     if as_json:
         print(json.dumps({**asdict(outcome), "references": bench.references}, indent=2))
     else:
@@ -732,6 +735,18 @@ def _zero_shot(overrides: dict[str, Any]) -> dict[str, Any]:
     """No dataset, and what follows from that; what was given otherwise is refused later."""
     scenario = {"dataset": "none", **overrides.get("scenario", {})}
     return {"method": "zmugan", "objective": "synthetic", **overrides, "scenario": scenario}
+
+
+@contextmanager
+def _writing(option: str, path: Path) -> Iterator[None]:
+    """Tells what could not be written, in one line."""
+    from trainables.errors import InvalidRequest
+
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InvalidRequest(f"{option} {path}: cannot be written ({reason})") from None
 
 
 def _check_file(option: str, path: Path) -> None:

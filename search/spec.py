@@ -38,9 +38,6 @@ EXECUTION = (
 )
 """What may change when a study is continued; all else says what the study *is*."""
 
-ZERO_SHOT_NEEDS = {"inverted generators"}
-"""What methods may need where there is no data; `trainables.access.ZERO_SHOT` without torch."""
-
 Plain = StrictBool | StrictInt | float | StrictStr
 Positive = Annotated[int, Field(ge=1)]
 
@@ -238,8 +235,10 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec
         raise InvalidRequest(
             "without a dataset there are no samples for the anamnesis index or the few-shot aid"
         )
+    from trainables.access import ZERO_SHOT
+
     needs = methods.make(spec.method, {}).needs
-    if not {str(access) for access in needs} <= ZERO_SHOT_NEEDS:
+    if not needs <= ZERO_SHOT:
         raise InvalidRequest(
             f"{spec.method} needs {', '.join(sorted(needs))}; `forgetune methods` says which need "
             "no data"
@@ -259,6 +258,7 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec
         update={
             "forget": forget,
             "width": width,
+            # Of no meaning here; a scenario has them all the same.
             "validation_fraction": given.validation_fraction or 0.5,
             "gan_steps": given.gan_steps or 1,
             "weights": str(weights.path),

@@ -54,7 +54,7 @@ class Weights:
     def image_size(self, given: tuple[int, int] | None) -> tuple[int, int]:
         """Height and width in pixels: what was given, or what the file notes.
 
-        Raises InvalidRequest if neither says it: weights of convolutions fit any size.
+        Raises InvalidRequest if neither says it: weights of convolutions fit many sizes.
         """
         if given is not None:
             return given

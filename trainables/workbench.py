@@ -48,7 +48,7 @@ GAN_ATTEMPTS = 3
 
 GAN_PASS_SHARE = 0.5
 """A GAN counts as collapsed when its samples are classified as their class less than half as often
-as held-out images of the class are."""
+as the images that it was trained on."""
 
 GAN_CHECK_SAMPLES = 500
 
@@ -152,7 +152,7 @@ class Workbench:
     def references(self) -> dict[str, dict[str, float]]:
         """Metrics of the models "base" and "retrained", which every trial is compared with.
 
-        None where there is no data.
+        Empty where there is no data.
         """
         if not self.has_data:
             return {}
@@ -440,10 +440,11 @@ class Workbench:
 
     def pass_rate(self, network: nn.Module, label: int, rng: torch.Generator) -> float:
         """How often the base model classifies samples of a GAN as `label`, over how often it does
-        so with held-out images of the class."""
+        so with training images of the class. Validation images, which steer a search, have no say
+        in what a method is given."""
         generator = network.of(label) if isinstance(network, cgan.ConditionalGenerator) else network
         share = share_classified_as(self.base, generator, label, GAN_CHECK_SAMPLES, rng)
-        real = self.dataset.validation.of((label,))
+        real = self.dataset.train.of((label,))
         known = accuracy(predict(self.base, real.images), real.labels) / 100
         return share / max(known, 1e-3)
 
