@@ -69,12 +69,14 @@ class StudyHeld(ForgetuneError):
 
 @dataclass(frozen=True)
 class Ticket:
-    """A trial to be run: its number, which attempt this is (from 1), what to run it with."""
+    """A trial to be run: its number, which attempt this is (from 1), what to run it with, and when
+    it was handed out (seconds since 1970; None: not yet)."""
 
     number: int
     attempt: int
     hyperparameters: dict[str, Any]
     seed: int
+    asked: float | None = None
 
 
 class Ledger:
@@ -146,6 +148,10 @@ class Ledger:
 
     def ask(self) -> Ticket | None:
         """The next trial to run, or None while there is none to hand out."""
+        ticket = self._next()
+        return None if ticket is None else replace(ticket, asked=time.time())
+
+    def _next(self) -> Ticket | None:
         if self._tickets:
             return self._tickets.popleft()
         trials = self._study.get_trials(deepcopy=False)
@@ -222,10 +228,22 @@ class Ledger:
         There are none where there is no data.
         """
         self._retrained_mia = references.get("retrained", {}).get("mia", 0.0)
+        self.record({"references": dict(references)})
+
+    def record_preparation(self, spent: Mapping[str, float | None]) -> None:
+        """Put into study.json what was built for the study, with its seconds (None: found there).
+
+        What an earlier run of the study had to build stays on record.
+        """
+        before = self._described().get("preparation", {})
+        self.record({"preparation": {**spent, **{k: v for k, v in before.items() if v}}})
+
+    def record(self, facts: Mapping[str, Any]) -> None:
+        """Put what was found out about the study into study.json, under keys of their own."""
         described = self._described()
-        if described.get("references") != references:
+        if any(described.get(key) != value for key, value in facts.items()):
             try:
-                self._write_description({**described, "references": dict(references)})
+                self._write_description({**described, **facts})
             except OSError as error:
                 raise results.unusable(self.folder, error) from error
 
@@ -384,7 +402,8 @@ class Ledger:
         # Typed as the method types them, so that a column has one type whatever the trial's end.
         del found["hyperparameters"]
         hyperparameters = asdict(methods.make(self.spec.method, ticket.hyperparameters))  # type: ignore[call-overload]
-        constraint = None
+        classes = {name: found.pop(name) or None for name in results.CLASS_FIELDS.names}
+        asked, constraint = ticket.asked, None
         judged = metrics or (curve[-1] if outcome.state is State.PRUNED and curve else {})
         if self.spec.mia_tolerance is not None and "mia" in judged:
             constraint = abs(judged["mia"] - self._retrained_mia) - self.spec.mia_tolerance
@@ -407,6 +426,9 @@ class Ledger:
             **{f"m_{name}": value for name, value in metrics.items()},
             "c_mia": constraint,
             "objective": self.spec.objective,
+            # Clocks of two machines may differ by more than a trial waited.
+            "queue_seconds": None if asked is None else max(0.0, outcome.started - asked),
+            **classes,
             "reported_json": json.dumps(reported, sort_keys=True) if reported else None,
             **{
                 f"curve_{name}": [point[name] for point in curve]

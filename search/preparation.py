@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -29,22 +28,22 @@ def parts(bench: Workbench, spec: StudySpec) -> list[list[str]]:
 
 def prepare(
     bench: Workbench, spec: StudySpec, places: Places, allotment: Allotment, report: Report
-) -> Counter[str]:
-    """See that every artifact of the study is there; how many came from where ("cached", "built",
-    "rebuilt").
+) -> dict[str, float | None]:
+    """See that every artifact of the study is there; for each that had to be built the seconds
+    that took, for the others None.
 
     `bench` is this process' own and only looks; the building is done by Ray tasks, each holding
     what a trial holds. Raises the first error of a part (DataError, Diverged, GeneratorError).
     """
     stages = parts(bench, spec)
-    origins: Counter[str] = Counter()
+    spent: dict[str, float | None] = {}
     total = sum(len(stage) for stage in stages)
     task = ray.remote(num_cpus=allotment.cpus, num_gpus=allotment.gpus)(prepare_part)
     done = 0
     for stage in stages:
         missing = [name for name in stage if not bench.is_prepared(name)]
         done += len(stage) - len(missing)
-        origins["cached"] += len(stage) - len(missing)
+        spent |= dict.fromkeys(set(stage) - set(missing))
         running = {
             task.remote(bench.scenario, places, name, allotment.cpus): name for name in missing
         }
@@ -53,12 +52,14 @@ def prepare(
                 ready, _ = ray.wait(list(running), num_returns=1)
                 found = _result(ready[0])
                 done += 1
-                origins[found["origin"]] += 1
-                report(running.pop(ready[0]), found, done, total)
+                name = running.pop(ready[0])
+                # Another study may have built it meanwhile.
+                spent[name] = None if found["origin"] == "cached" else found["seconds"]
+                report(name, found, done, total)
         finally:
             for left in running:
                 ray.cancel(left, force=True)
-    return origins
+    return spent
 
 
 def _result(reference: Any) -> dict[str, Any]:

@@ -55,9 +55,20 @@ METRIC_FIELDS = pa.schema([(f"m_{name}", pa.float64()) for name in METRICS])
 CONSTRAINT_FIELDS = pa.schema([("c_mia", pa.float64())])
 CURVE_FIELDS = pa.schema([(f"curve_{name}", pa.list_(pa.float64())) for name in CURVE])
 LABEL_FIELDS = pa.schema(
-    [("objective", pa.string()), ("zero_shot", pa.bool_()), ("reported_json", pa.string())]
+    [
+        ("objective", pa.string()),
+        ("zero_shot", pa.bool_()),
+        ("reported_json", pa.string()),
+        ("queue_seconds", pa.float64()),
+    ]
 )
-LAST_FIELDS = (*METRIC_FIELDS, *CONSTRAINT_FIELDS, *LABEL_FIELDS, *CURVE_FIELDS)
+CLASS_FIELDS = pa.schema(
+    [(name, pa.list_(pa.float64())) for name in ("class_accuracy", "test_class_accuracy")]
+)
+LAST_FIELDS = (
+    *(*METRIC_FIELDS, *CONSTRAINT_FIELDS, *LABEL_FIELDS),
+    *(*CLASS_FIELDS, *CURVE_FIELDS),
+)
 
 Row = dict[str, Any]
 """One trial, keyed by column. Nulls mean "not measured"."""

@@ -121,20 +121,23 @@ class Study:
 
         Raises OSError if the folder cannot be written.
         """
+        return self._write_previews(folder, real=True)
+
+    def _write_previews(self, folder: Path, *, real: bool) -> list[Path]:
         from search import preparation
         from trainables.preview import sheets, write_sheet
         from trainables.workbench import shared_workbench
 
         bench = shared_workbench(scenario_of(self.spec), self.places)
         names = [name for stage in preparation.parts(bench, self.spec) for name in stage]
-        folder.mkdir(parents=True, exist_ok=True)
         written = []
-        for title, images in sheets(bench, names):
+        for title, images in sheets(bench, names, real=real):
+            folder.mkdir(parents=True, exist_ok=True)
             written.append(folder / f"{title}.png")
             write_sheet(written[-1], images)
         return written
 
-    def _prepare(self, shown: Progress) -> tuple[Workbench, Allotment]:
+    def _prepare(self, shown: Progress) -> tuple[Workbench, Allotment, dict[str, float | None]]:
         shown.doing("starting Ray")
         from search import preparation, scheduling
         from trainables.workbench import shared_workbench
@@ -143,17 +146,30 @@ class Study:
         allotment = scheduling.allot(self.spec)
         shown.doing("preparing what the trials share")
         bench = shared_workbench(scenario_of(self.spec), self.places)
-        origins = preparation.prepare(bench, self.spec, self.places, allotment, shown.prepared)
-        built = origins["built"] + origins["rebuilt"]
-        shown.say(f"artifacts: {built} built, {origins['cached']} found in {self.places.artifacts}")
-        return bench, allotment
+        spent = preparation.prepare(bench, self.spec, self.places, allotment, shown.prepared)
+        found = list(spent.values()).count(None)
+        where = self.places.artifacts
+        shown.say(f"artifacts: {len(spent) - found} built, {found} found in {where}")
+        return bench, allotment, spent
 
     def _search(self, ledger: Ledger, shown: Progress) -> None:
-        bench, allotment = self._prepare(shown)
+        bench, allotment, spent = self._prepare(shown)
         from search import scheduling
         from trainables.trainable import trainable
 
         ledger.record_references(bench.references)
+        ledger.record(
+            {
+                "classes": list(bench.classes),
+                "references_by_class": bench.references_by_class,
+                "training_curves": bench.training_curves,
+            }
+        )
+        ledger.record_preparation(spent)
+        try:
+            self._write_previews(self.folder / "previews", real=False)
+        except OSError as error:
+            raise results.unusable(self.folder, error) from error
         shown.begin(ledger.rows, ledger.target)
         kind = trainable(
             self.spec.method,

@@ -69,6 +69,8 @@ class Outcome:
     `evaluate_seconds` all evaluation, that of the curve included. `curve` has, where it was asked
     for, an entry with keys of `CURVE` for each phase or epoch of the method. `zero_shot` says
     whether the method needed nothing but the base model; `reported` is what the method reported.
+    `class_accuracy` and `test_class_accuracy` are percent correct on validation and on test images
+    of each class (None for a class without any), empty where there is no data.
     """
 
     state: State
@@ -88,3 +90,5 @@ class Outcome:
     curve: list[dict[str, float]] = field(default_factory=list)
     zero_shot: bool = False
     reported: dict[str, Any] = field(default_factory=dict)
+    class_accuracy: list[float | None] = field(default_factory=list)
+    test_class_accuracy: list[float | None] = field(default_factory=list)

@@ -18,9 +18,11 @@ LEAST_PIXELS = 32
 """Smaller images are shown larger, by a whole factor."""
 
 
-def sheets(bench: Workbench, names: list[str]) -> Iterator[tuple[str, Tensor]]:
+def sheets(
+    bench: Workbench, names: list[str], *, real: bool = True
+) -> Iterator[tuple[str, Tensor]]:
     """A title and images (classes, 12, c, h, w) for the generators among these artifacts: all GANs
-    together, each inverted generator by itself, and real images where there are any."""
+    together, each inverted generator by itself, and `real` images where there are any."""
     labels = torch.arange(bench.num_classes, device=bench.device).repeat_interleave(COLUMNS)
     rng = torch.Generator(bench.device).manual_seed(0)
     rows = (bench.num_classes, COLUMNS, *bench.image_shape)
@@ -30,9 +32,9 @@ def sheets(bench: Workbench, names: list[str]) -> Iterator[tuple[str, Tensor]]:
     for name in names:
         if name.startswith((INVERTED, HOLDOUT)):
             yield name.replace(" ", "-"), bench.shown(name, labels, rng).view(rows)
-    if bench.has_data:
-        real = bench.dataset.train
-        parts = [real.of((label,)).images for label in range(bench.num_classes)]
+    if real and bench.has_data:
+        train = bench.dataset.train
+        parts = [train.of((label,)).images for label in range(bench.num_classes)]
         # A class with few images leaves the rest of its row black.
         sheet = torch.full(rows, -1.0, device=bench.device)
         for row, part in zip(sheet, parts, strict=True):

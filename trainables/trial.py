@@ -18,6 +18,7 @@ from trainables import methods
 from trainables.access import ZERO_SHOT
 from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTimeout, unknown
 from trainables.metrics.anamnesis import anamnesis_index
+from trainables.metrics.evaluate import Measured
 from trainables.metrics.gap import gap
 from trainables.outcome import EXPENSIVE, Outcome, State
 from trainables.training import check_finite
@@ -70,6 +71,7 @@ def trial_phases(
     costs: dict[str, float] = {"prepare_seconds": spent}
     points: list[dict[str, float]] = []
     metrics: dict[str, float] = {}
+    by_class: dict[str, list[float | None]] = {}
     reason: str | None = None
     unlearned: nn.Module | None = None
     limit = _TimeLimit(timeout)
@@ -93,6 +95,8 @@ def trial_phases(
             curve=list(points),
             zero_shot=chosen.needs <= ZERO_SHOT and not workbench.scenario.inversion.few_shot,
             reported=dict(access.reported),
+            class_accuracy=by_class.get("class_accuracy", []),
+            test_class_accuracy=by_class.get("test_class_accuracy", []),
             **costs,
         )
 
@@ -115,29 +119,31 @@ def trial_phases(
         if unlearned is None:
             raise RuntimeError("the method yielded no model")
         with limit, _stopwatch(costs, "evaluate_seconds", workbench.device):
-            metrics = _measure(workbench, unlearned, expensive)
+            metrics, by_class = _measure(workbench, unlearned, expensive)
         state = State.COMPLETE
     except Exception as error:  # a failing trial must never take the study down
         state, reason = _classify(error), _describe(error)
-        metrics, unlearned = {}, None
+        metrics, by_class, unlearned = {}, {}, None
     yield outcome(state), unlearned
 
 
 def _measure(
     workbench: Workbench, model: nn.Module, expensive: tuple[str, ...]
-) -> dict[str, float]:
+) -> Measured:
     """Every metric that the scenario allows: without data, the synthetic ones alone."""
     metrics: dict[str, float] = {}
+    by_class: dict[str, list[float | None]] = {}
     if workbench.has_data:
         retrained = workbench.references["retrained"]
-        metrics = {**workbench.evaluator(model), **workbench.comparison(model)}
+        found, by_class = workbench.evaluator.measure(model)
+        metrics = {**found, **workbench.comparison(model)}
         for prefix in ("", "test_"):
             metrics[f"{prefix}gap"] = gap(metrics, retrained, prefix)
     if "anamnesis" in expensive:
         metrics |= _anamnesis(workbench, model)
     if "synthetic" in expensive:
         metrics |= workbench.synthetic(model)
-    return metrics
+    return Measured(metrics, by_class)
 
 
 def _on_validation(

@@ -159,6 +159,26 @@ class Workbench:
         facts = self._artifact("reference").facts
         return {name: dict(facts[name]) for name in ("base", "retrained")}
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; numbers where there is no data."""
+        return self._raw.classes if self.has_data else tuple(map(str, range(self.num_classes)))
+
+    @cached_property
+    def references_by_class(self) -> dict[str, dict[str, list[float | None]]]:
+        """Accuracies of the same models on each class, as in an outcome; empty without data."""
+        return dict(self._artifact("reference").facts["by_class"]) if self.has_data else {}
+
+    @cached_property
+    def training_curves(self) -> dict[str, list[dict[str, float]]]:
+        """"base" and "retrained": training loss and validation accuracy (percent) of each epoch.
+
+        Models whose training was not ours have none.
+        """
+        names = ("base", "retrained") if self.has_data else ("base",)
+        curves = {name: self._artifact(name).facts.get("curve") for name in names}
+        return {name: curve for name, curve in curves.items() if curve}
+
     @cached_property
     def gans(self) -> ClassGenerators:
         """One generator per class. Raises GeneratorError if any has collapsed."""
@@ -350,11 +370,11 @@ class Workbench:
         return self._train(retain, self.scenario.seed + 1)
 
     def _measure_references(self) -> Built:
-        compared = {"base": self.base, "retrained": self.retrained}
-        return {}, {
-            name: {**self.evaluator(model), **self.comparison(model)}
-            for name, model in compared.items()
-        }
+        facts: dict[str, Any] = {"by_class": {}}
+        for name, model in {"base": self.base, "retrained": self.retrained}.items():
+            metrics, facts["by_class"][name] = self.evaluator.measure(model)
+            facts[name] = {**metrics, **self.comparison(model)}
+        return {}, facts
 
     def _record_log(self) -> Built:
         """The base model's training once more, with the updates of the batches that held forget

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trainables.data import Dataset, Samples
 from trainables.errors import Diverged
-from trainables.metrics.accuracy import accuracy
+from trainables.metrics.accuracy import accuracy, class_accuracy
 from trainables.metrics.entropy import entropy
 from trainables.metrics.membership import membership
 
@@ -30,6 +31,14 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     if not bool(logits.isfinite().all()):
         raise Diverged("the outputs became non-finite")
     return logits
+
+
+class Measured(NamedTuple):
+    """What a model comes to: metrics, and its accuracy in percent on each class, by split
+    ("class_accuracy" on validation, "test_class_accuracy" on test images)."""
+
+    metrics: dict[str, float]
+    by_class: dict[str, list[float | None]]
 
 
 class Evaluator:
@@ -54,19 +63,25 @@ class Evaluator:
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Accuracies and MIA in percent, on validation and (prefixed `test_`) on test images."""
+        return self.measure(model).metrics
+
+    def measure(self, model: nn.Module) -> Measured:
+        """The same, and accuracies class by class."""
         return self._measure(model, self._held_out)
 
     def on_validation(self, model: nn.Module) -> dict[str, float]:
         """The same on validation images alone: what steers a search."""
-        return self._measure(model, {"": self._held_out[""]})
+        return self._measure(model, {"": self._held_out[""]}).metrics
 
-    def _measure(self, model: nn.Module, held_out: Mapping[str, Samples]) -> dict[str, float]:
+    def _measure(self, model: nn.Module, held_out: Mapping[str, Samples]) -> Measured:
         most = max(len(samples) for samples in held_out.values())
         members = self._entropy(model, self._members.images[:most])
         targets = self._entropy(model, self._targets.images)
         metrics: dict[str, float] = {}
+        by_class: dict[str, list[float | None]] = {}
         for prefix, samples in held_out.items():
             logits = predict(model, samples.images)
+            by_class[prefix + "class_accuracy"] = class_accuracy(logits, samples.labels)
             forgotten = torch.isin(samples.labels, self._forget)
             for name, mask in (("forget_accuracy", forgotten), ("retain_accuracy", ~forgotten)):
                 metrics[prefix + name] = accuracy(logits[mask], samples.labels[mask])
@@ -76,7 +91,7 @@ class Evaluator:
                 targets.numpy(),
                 self._seed,
             )
-        return metrics
+        return Measured(metrics, by_class)
 
     @staticmethod
     def _entropy(model: nn.Module, images: Tensor) -> Tensor:
