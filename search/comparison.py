@@ -12,15 +12,12 @@ from search import results
 from search.analysis.best import by_gap
 from search.analysis.compare import Entry, Row, choose
 from search.progress import Progress
+from search.repeats import CONFIRMED, repeated, run
 from search.spec import StudySpec
 from search.study import Study
 from search.tables import hyperparameters
 from trainables.errors import ForgetuneError
 from trainables.scenario import Places
-
-CONFIRMED = "confirmed"
-"""Folder in the results folder that holds the repeats, so that no lucky one is taken for a search's
-best."""
 
 
 def compare(
@@ -74,22 +71,11 @@ def _confirmed(study: Study, row: Row, seeds: int, base_seeds: int, console: Con
     repeats: list[Row] = []
     for base_seed in range(base_seeds):
         scenario = study.spec.scenario
-        name = f"{study.name[:80]}-{row['number']}-base-{scenario.seed + base_seed}"
-        spec = study.spec.model_copy(
-            update={
-                "name": name,
-                "trials": seeds,
-                "sampler": "random",
-                "pruner": "none",
-                # Other seeds than the search's, under which the configuration was chosen.
-                "seed": study.spec.seed + 1,
-                "space": hyperparameters(dict(row)),
-                "scenario": scenario.model_copy(update={"seed": scenario.seed + base_seed}),
-            }
-        )
-        repeat = Study(spec, root=study.root / CONFIRMED, places=study.places)
-        if not repeat.run(Progress(console)):
-            raise KeyboardInterrupt
+        scenario = scenario.model_copy(update={"seed": scenario.seed + base_seed})
+        name = f"{study.name[:80]}-{row['number']}-base-{scenario.seed}"
+        spec = repeated(study.spec, name, seeds, hyperparameters(dict(row)))
+        spec = spec.model_copy(update={"scenario": scenario})
+        repeat = run(spec, study.root / CONFIRMED, study.places, console)
         repeats += repeat.results().slice(0, seeds).to_pylist()
     return Entry(study.spec.method, repeats, json.loads(row["params_json"]))
 

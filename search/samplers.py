@@ -2,7 +2,7 @@
 
 A sampler is made anew for each trial, seeded by the study's seed and the trial's number, so that a
 study that was interrupted draws on as it would have. With `random`, `sobol` and `grid` a trial's
-draw follows from its number alone.
+draw follows from its number alone; so it does with `listed`, which goes through given lists.
 """
 
 from __future__ import annotations
@@ -94,6 +94,27 @@ def _grid(seed: int, number: int, distributions: Distributions) -> BaseSampler:
     return DesignSampler(lambda index: points[index % len(points)])
 
 
+def _listed(seed: int, number: int, distributions: Distributions) -> BaseSampler:
+    """The n-th of every list, and from the start again: a design made elsewhere."""
+    lists = {name: d.choices for name, d in _lists(distributions).items()}
+    return DesignSampler(
+        lambda index: {name: values[index % len(values)] for name, values in lists.items()}
+    )
+
+
+def _lists(distributions: Distributions) -> dict[str, CategoricalDistribution]:
+    lists = {n: d for n, d in distributions.items() if isinstance(d, CategoricalDistribution)}
+    if len(lists) < len(distributions) or len({len(d.choices) for d in lists.values()}) > 1:
+        sizes = {
+            name: len(lists[name].choices) if name in lists else "a range" for name in distributions
+        }
+        found = ", ".join(f"{name}: {size}" for name, size in sizes.items())
+        raise InvalidRequest(
+            f"the sampler listed takes lists of one length (--set name=a,b,c); here: {found}"
+        )
+    return lists
+
+
 def grid(seed: int, distributions: Distributions) -> list[dict[str, Any]]:
     """All points of the grid, in an order shuffled by `seed`."""
     axes = {name: _axis(distribution) for name, distribution in sorted(distributions.items())}
@@ -163,6 +184,7 @@ SAMPLERS: dict[str, Callable[[int, int, Distributions], BaseSampler]] = {
     "random": _random,
     "sobol": _sobol,
     "grid": _grid,
+    "listed": _listed,
 }
 
 
@@ -179,5 +201,10 @@ def make(name: str, seed: int, number: int, distributions: Distributions) -> Bas
 
 
 def limit(name: str, seed: int, distributions: Distributions) -> int | None:
-    """How many different trials the sampler has to offer, if that is limited."""
+    """How many different trials the sampler has to offer, if that is limited.
+
+    Raises InvalidRequest for a space that the sampler can make nothing of.
+    """
+    if name == "listed":
+        _lists(distributions)
     return len(grid(seed, distributions)) if name == "grid" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import tomli_w
@@ -12,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.analysis.best import figures
-from search.analysis.compare import COLUMNS, Entry, cells
+from search.analysis.compare import Entry, sheet
+from search.analysis.sheets import Sheet
 from search.results import Row
 from search.status import Status, failed
 
@@ -135,21 +137,40 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
 
 def comparison(entries: Sequence[Entry], repeated: str) -> Table:
     """One line per method, means and deviations over its repeats; best values in bold."""
-    table = Table(
-        title="Comparison on test images",
-        title_justify="left",
-        caption_justify="left",
-        caption=f"mean ± standard deviation over {repeated}; configurations chosen by the mean of "
-        "what steered the search; accuracies and MIA in %, gap in points to the retrained model",
+    found = sheet(entries)
+    lines = [
+        replace(line, remark=line.remark or _configuration(entry))
+        for entry, line in zip(entries, found.lines, strict=True)
+    ]
+    return sheet_table(
+        replace(found, lines=lines),
+        "Comparison on test images",
+        f"mean ± standard deviation over {repeated}; configurations chosen by the mean of what "
+        "steered the search; accuracies and MIA in %, gap in points to the retrained model",
+        remarks="configuration",
     )
-    table.add_column("method")
-    for column in COLUMNS:
-        table.add_column(column.heading, justify="right")
-    table.add_column("configuration", overflow="fold")
-    for entry, line in zip(entries, cells(entries), strict=True):
-        marked = [f"[bold]{cell}*[/bold]" if cell.best else str(cell) for cell in line]
-        given = " ".join(f"{name}={_short(value)}" for name, value in entry.configuration.items())
-        table.add_row(entry.name, *marked, escape(entry.reason or given))
+
+
+def _configuration(entry: Entry) -> str:
+    return " ".join(f"{name}={_short(value)}" for name, value in entry.configuration.items())
+
+
+def sheet_table(sheet: Sheet, title: str, caption: str, remarks: str = "remark") -> Table:
+    """A sheet for people; best values in bold and starred, remarks last if there are any."""
+    table = Table(
+        title=title, title_justify="left", caption=escape(caption), caption_justify="left"
+    )
+    for heading in sheet.about:
+        table.add_column(heading)
+    for heading in sheet.columns:
+        table.add_column(heading, justify="right")
+    remarked = any(line.remark for line in sheet.lines)
+    if remarked:
+        table.add_column(remarks, overflow="fold")
+    for line in sheet.lines:
+        marked = [f"[bold]{cell}*[/bold]" if cell.best else str(cell) for cell in line.cells]
+        last = [escape(line.remark)] if remarked else []
+        table.add_row(*map(escape, line.labels), *marked, *last)
     return table
 
 

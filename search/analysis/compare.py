@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from search.analysis.best import figures
+from search.analysis.sheets import Cell, Line, Sheet, cell
 from trainables.outcome import State
 
 Row = Mapping[str, Any]
@@ -79,22 +78,6 @@ def choose(candidates: Sequence[Entry]) -> Entry:
     return min(judged, key=lambda pair: pair[0])[1] if judged else candidates[0]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Mean and standard deviation (over n - 1) of a column; `best` among the methods."""
-
-    mean: float | None = None
-    spread: float | None = None
-    digits: int = 1
-    best: bool = False
-
-    def __str__(self) -> str:
-        if self.mean is None:
-            return "-"
-        spread = "" if self.spread is None else f" ± {self.spread:.{self.digits}f}"
-        return f"{self.mean:.{self.digits}f}{spread}"
-
-
 def cells(entries: Sequence[Entry]) -> list[list[Cell]]:
     """A line of cells for each entry; in each column the best method's is marked."""
     columns = [_column(column, entries) for column in COLUMNS]
@@ -106,73 +89,27 @@ def _column(column: Column, entries: Sequence[Entry]) -> list[Cell]:
     retrained = next((c.mean for c, e in zip(found, entries, strict=True) if e.name == "retrained"),
                      None)  # fmt: skip
     distances = {
-        index: column.distance(cell.mean, retrained)
-        for index, (cell, entry) in enumerate(zip(found, entries, strict=True))
-        if cell.mean is not None and not entry.reference
+        index: column.distance(item.mean, retrained)
+        for index, (item, entry) in enumerate(zip(found, entries, strict=True))
+        if item.mean is not None and not entry.reference
     }
     least = min(distances.values(), default=None)
     return [
-        Cell(cell.mean, cell.spread, cell.digits, best=distances.get(index) == least is not None)
-        if index in distances
-        else cell
-        for index, cell in enumerate(found)
+        replace(item, best=index in distances and distances[index] == least)
+        for index, item in enumerate(found)
     ]
 
 
 def _cell(column: Column, entry: Entry) -> Cell:
     complete = [row for row in entry.repeats if row["state"] == State.COMPLETE]
     values = [value for row in complete if (value := column.value(row)) is not None]
-    if not values:
-        return Cell(digits=column.digits)
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return Cell(statistics.fmean(values), spread, column.digits)
+    return cell(values, column.digits)
 
 
-def as_markdown(entries: Sequence[Entry]) -> str:
-    """A Markdown table; best values in bold."""
-    lines = [["method", *(column.heading for column in COLUMNS)], ["---"] * (len(COLUMNS) + 1)]
-    for entry, line in zip(entries, cells(entries), strict=True):
-        marked = [f"**{cell}**" if cell.best else str(cell) for cell in line]
-        lines.append([_label(entry), *marked])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def as_latex(entries: Sequence[Entry]) -> str:
-    """A LaTeX tabular (booktabs); best values in bold."""
-    head = " & ".join(["method", *(column.heading.replace("_", r"\_") for column in COLUMNS)])
-    body = []
-    for entry, line in zip(entries, cells(entries), strict=True):
-        texts = [str(cell).replace("±", r"$\pm$") for cell in line]
-        marked = [
-            rf"\textbf{{{text}}}" if cell.best else text
-            for text, cell in zip(texts, line, strict=True)
-        ]
-        body.append(" & ".join([_label(entry).replace("_", r"\_"), *marked]) + r" \\")
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{l{'r' * len(COLUMNS)}}}",
-            r"\toprule",
-            head + r" \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
-
-
-def as_csv(entries: Sequence[Entry]) -> str:
-    """Means and standard deviations in columns of their own, unrounded."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    headings = [f"{c.heading} {kind}" for c in COLUMNS for kind in ("mean", "std")]
-    writer.writerow(["method", "repeats", *headings, "reason"])
-    for entry, line in zip(entries, cells(entries), strict=True):
-        values = [value for cell in line for value in (cell.mean, cell.spread)]
-        writer.writerow([entry.name, len(entry.repeats), *values, entry.reason or ""])
-    return out.getvalue()
-
-
-def _label(entry: Entry) -> str:
-    return entry.name if entry.reason is None else f"{entry.name} ({entry.reason})"
+def sheet(entries: Sequence[Entry]) -> Sheet:
+    """The comparison as a table: a line for each entry, with the reason where there is one."""
+    lines = [
+        Line([entry.name], line, len(entry.repeats), entry.reason or "")
+        for entry, line in zip(entries, cells(entries), strict=True)
+    ]
+    return Sheet(["method"], [column.heading for column in COLUMNS], lines)

@@ -13,13 +13,12 @@ from search import tables
 from search.analysis.compare import (
     COLUMNS,
     Entry,
-    as_csv,
-    as_latex,
-    as_markdown,
     cells,
     choose,
     mean_gap,
+    sheet,
 )
+from search.analysis.sheets import as_csv, as_latex, as_markdown
 from tests.search.toys import toy_row
 
 HEADINGS = [column.heading for column in COLUMNS]
@@ -99,7 +98,7 @@ def test_a_method_that_failed_keeps_its_line_with_the_reason() -> None:
     broken = Entry("gkt", reason="the gate | never opened")
     entries = [*REFERENCES, FIRST, broken]
     assert column("D_f acc", entries)[-1] == "-"
-    assert "gkt (the gate | never opened)" in as_markdown(entries)
+    assert r"gkt (the gate \| never opened)" in as_markdown(sheet(entries))
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(tables.comparison(entries, "2 seeds"))
     assert "never opened" in console.export_text()
@@ -107,17 +106,17 @@ def test_a_method_that_failed_keeps_its_line_with_the_reason() -> None:
 
 def test_markdown_and_latex_mark_the_best() -> None:
     entries = [*REFERENCES, FIRST, SECOND]
-    lines = as_markdown(entries).splitlines()
+    lines = as_markdown(sheet(entries)).splitlines()
     assert lines[0].startswith("| method | D_f acc | D_r acc |")
     assert lines[4].startswith("| first | **4.0 ± 2.8** | **82.0 ± 2.8** | **25.0 ± 1.4** |")
     assert all(line.count("|") == len(COLUMNS) + 2 for line in lines)
-    latex = as_latex([entry("scrub_r", {"test_forget_accuracy": 1.0})])
+    latex = as_latex(sheet([entry("scrub_r", {"test_forget_accuracy": 1.0})]))
     assert r"scrub\_r & \textbf{1.0} & \textbf{90.5} &" in latex
     assert latex.count("&") == 2 * len(COLUMNS)
 
 
 def test_csv_has_unrounded_means_and_deviations() -> None:
-    (line,) = csv.DictReader(io.StringIO(as_csv([FIRST])))
+    (line,) = csv.DictReader(io.StringIO(as_csv(sheet([FIRST]))))
     assert (line["method"], line["repeats"], line["D_f acc mean"]) == ("first", "2", "4.0")
     assert float(line["D_f acc std"]) == pytest.approx(8**0.5)
-    assert line["AIN mean"] == line["reason"] == ""
+    assert line["AIN mean"] == line["remark"] == ""

@@ -1,0 +1,114 @@
+"""A table of means and deviations, and its Markdown, LaTeX and CSV. Pure functions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Mean and standard deviation (over n - 1; None for one value alone); both None where nothing
+    was measured. `best` among those that compete."""
+
+    mean: float | None = None
+    spread: float | None = None
+    digits: int = 1
+    best: bool = False
+
+    def __str__(self) -> str:
+        if self.mean is None:
+            return "-"
+        spread = "" if self.spread is None else f" ± {self.spread:.{self.digits}f}"
+        return f"{self.mean:.{self.digits}f}{spread}"
+
+
+def cell(values: Sequence[float], digits: int = 1) -> Cell:
+    """The cell of these values."""
+    if not values:
+        return Cell(digits=digits)
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return Cell(statistics.fmean(values), spread, digits)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: what it is about, its cells, over how many repeats, and a remark."""
+
+    labels: Sequence[str]
+    cells: Sequence[Cell]
+    repeats: int = 0
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: headings of the labels, headings of the cells, lines."""
+
+    about: Sequence[str]
+    columns: Sequence[str]
+    lines: Sequence[Line]
+
+
+def as_markdown(sheet: Sheet) -> str:
+    """A Markdown table; best values in bold, remarks after the last label."""
+    rows = [[*sheet.about, *sheet.columns], ["---"] * (len(sheet.about) + len(sheet.columns))]
+    for line in sheet.lines:
+        marked = [f"**{cell}**" if cell.best else str(cell) for cell in line.cells]
+        rows.append([text.replace("|", r"\|") for text in (*_labels(line), *marked)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def as_latex(sheet: Sheet) -> str:
+    """A LaTeX tabular (booktabs); best values in bold, remarks after the last label."""
+    body = []
+    for line in sheet.lines:
+        cells = [str(cell).replace("±", r"$\pm$") for cell in line.cells]
+        marked = [
+            rf"\textbf{{{text}}}" if cell.best else text
+            for text, cell in zip(cells, line.cells, strict=True)
+        ]
+        body.append(" & ".join([*map(_escaped, _labels(line)), *marked]) + r" \\")
+    columns = "l" * len(sheet.about) + "r" * len(sheet.columns)
+    head = " & ".join(map(_escaped, [*sheet.about, *sheet.columns]))
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            rf"{head} \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def as_csv(sheet: Sheet) -> str:
+    """Means and standard deviations in columns of their own, unrounded."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    headings = [f"{column} {kind}" for column in sheet.columns for kind in ("mean", "std")]
+    writer.writerow([*sheet.about, "repeats", *headings, "remark"])
+    for line in sheet.lines:
+        values = [value for cell in line.cells for value in (cell.mean, cell.spread)]
+        writer.writerow([*line.labels, line.repeats, *values, line.remark])
+    return out.getvalue()
+
+
+FORMS = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
+
+
+def _labels(line: Line) -> list[str]:
+    remark = f" ({line.remark})" if line.remark else ""
+    return [*line.labels[:-1], line.labels[-1] + remark]
+
+
+def _escaped(text: str) -> str:
+    for character in "&%$#_{}":
+        text = text.replace(character, f"\\{character}")
+    return text

@@ -1,0 +1,177 @@
+"""Commands that only read results: best, query, status."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from search.cli.options import OptionalFloat, OptionalStr, Results
+
+
+def best(
+    study: Annotated[OptionalStr, typer.Argument(help="a study [default: all]")] = None,
+    forget_at_most: Annotated[
+        OptionalFloat,
+        typer.Option(help="best retain accuracy among those that forget to this (percent)"),
+    ] = None,
+    pareto: Annotated[bool, typer.Option("--pareto", help="the Pareto front")] = False,
+    top: Annotated[int, typer.Option(help="how many", min=1)] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    as_toml: Annotated[
+        bool, typer.Option("--toml", help="the first as a file for `forgetune run` and `trial`")
+    ] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Best configurations: by gap to the retrained model unless told otherwise."""
+    from search import results as store
+    from search import tables
+    from search.analysis import best as select
+    from trainables.errors import InvalidRequest
+
+    if pareto and forget_at_most is not None:
+        raise InvalidRequest("give --pareto or --forget-at-most, not both")
+    if as_json and as_toml:
+        raise InvalidRequest("give --json or --toml, not both")
+    table = scan(results, study)
+    if pareto:
+        chosen, title = select.pareto(table), "Pareto front"
+    elif forget_at_most is not None:
+        chosen = select.by_retain(table, forget_at_most).slice(0, top)
+        title = f"Best retain accuracy with forget accuracy of at most {forget_at_most:g} %"
+    else:
+        chosen, title = select.by_gap(table).slice(0, top), "Smallest gap"
+    if chosen.num_rows == 0:
+        raise InvalidRequest(nothing_found(table, forget_at_most))
+    rows = chosen.to_pylist()
+    if as_json:
+        print(tables.as_json(rows))
+    elif as_toml:
+        described = store.load_json(store.study_folder(results, rows[0]["study"]) / "study.json")
+        if not described or "spec" not in described:
+            raise InvalidRequest(f"study.json of {rows[0]['study']} is missing or not readable")
+        print(tables.as_toml(rows[0], described["spec"]), end="")
+    else:
+        from rich.console import Console
+
+        several = len({row["study"] for row in rows}) > 1
+        tables.show(Console(), tables.configurations(title, rows, several))
+        if study:
+            show_agreement(table)
+
+
+def query(
+    sql: Annotated[OptionalStr, typer.Argument(help="one SELECT, in quotes", metavar="SQL")] = None,
+    style: Annotated[
+        str, typer.Option("--format", help="table, csv, json or parquet", metavar="FORMAT")
+    ] = "table",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="write to this file"),
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="what columns there are")] = False,
+    results: Results = Path("results"),
+) -> None:
+    """SQL over all results (DuckDB): the views trials, studies and curves. Read-only."""
+    from search.query import Query, write
+    from trainables.errors import InvalidRequest, unknown
+
+    styles = ("table", "csv", "json", "parquet")
+    if style not in styles:
+        raise InvalidRequest(unknown("format", style, styles))
+    if bool(sql) == schema:
+        raise InvalidRequest("give one SELECT in quotes, or --schema")
+    database = Query(results)
+    for damage in database.damaged:
+        print(f"forgetune: left out {damage}", file=sys.stderr)
+    found = database.run(sql) if sql else database.schema()
+    if style != "table" or output is not None:
+        write(found, "csv" if style == "table" else style, output)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from search.tables import show
+
+    table = Table(*found.column_names)
+    for row in found.to_pylist():
+        table.add_row(*("-" if value is None else _plain(value) for value in row.values()))
+    show(Console(), table)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def status(
+    study: Annotated[OptionalStr, typer.Argument(help="a study [default: all]")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """What is done, running and failed, the best so far, the time left."""
+    from rich.console import Console
+
+    from search import results as store
+    from search import status as statuses
+    from search import tables
+
+    names = [study] if study else store.study_names(results)
+    if not names:
+        store.existing(results, "")
+    found = [statuses.status(results, name) for name in names]
+    console = Console()
+    tables.show(console, tables.status_table(found))
+    for item in found:
+        for state, count in sorted(item.states.items()):
+            if state != "complete":
+                console.print(f"{item.name}: {count} {state}", highlight=False)
+        for damage in item.damaged:
+            console.print(f"damaged: {damage}", highlight=False, soft_wrap=True)
+
+
+def show_agreement(table: Any) -> None:
+    """How well the synthetic images of a study stand for the real ones, if it looked at both."""
+    from rich.console import Console
+
+    from search.analysis.agreement import agreement
+
+    if table["m_synthetic_gap"].null_count == table.num_rows:
+        return
+    found = agreement(table)
+    if found is not None:
+        console = Console(soft_wrap=True)
+        console.print(f"synthetic and real validation rank the trials alike to {found}")
+
+
+def scan(results: Path, study: str | None) -> Any:
+    from search import results as store
+    from trainables.errors import InvalidRequest
+
+    table, damaged = store.examine(results, study)
+    names = store.study_names(results)
+    for item in damaged:
+        print(f"forgetune: left out {item}", file=sys.stderr)
+    if table.num_rows == 0:
+        if not names:
+            store.existing(results, study or "")
+        raise InvalidRequest(f"no trial of {study or 'any study'} in {results} has settled yet")
+    return table
+
+
+def nothing_found(table: Any, forget_at_most: float | None) -> str:
+    from search.analysis.best import complete, figures
+
+    done = complete(table).num_rows
+    if forget_at_most is not None and done:
+        lowest = min(figures(row).forget for row in complete(table).to_pylist())
+        return (
+            f"none of {done} trials forgets to {forget_at_most:g} %; the lowest forget accuracy "
+            f"is {lowest:.1f} %"
+        )
+    states: dict[str, int] = {}
+    for state in table["state"].to_pylist():
+        states[state] = states.get(state, 0) + 1
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    first = next((reason for reason in table["reason"].to_pylist() if reason), "")
+    return f"no trial completed ({counts}); the first said: {first}"

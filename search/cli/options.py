@@ -1,0 +1,146 @@
+"""Options that several commands have in common, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+SpecFile = Annotated[
+    Optional[Path],  # noqa: UP045 (typer reads this form)
+    typer.Argument(help="TOML file that describes the study", metavar="[SPEC.toml]"),
+]
+Results = Annotated[Path, typer.Option(help="folder of results", show_default=True)]
+Data = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="folder of datasets (downloads go there) [default: user's cache]"),
+]
+Artifacts = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="folder of models and generators [default: user's cache]"),
+]
+Method = Annotated[Optional[str], typer.Option(help="see `forgetune methods`")]  # noqa: UP045
+Dataset = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="see `forgetune datasets`; or a .npz file, or a folder of images"),
+]
+Model = Annotated[Optional[str], typer.Option(help="allcnn, vgg16 or resnet9")]  # noqa: UP045
+Width = Annotated[Optional[float], typer.Option(help="factor on AllCNN's channels")]  # noqa: UP045
+Forget = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(help="class to forget, by number or name; repeat for several"),
+]
+Gan = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="what MuGAN draws from: dcgan, cgan or wgan-gp [default: dcgan]"),
+]
+Weights = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help=".safetensors file of the base model, which is then not trained"),
+]
+ImageSize = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="pixels of the model's images where there is no dataset: 32 or 28x32"),
+]
+ZeroShot = Annotated[
+    bool,
+    typer.Option(
+        "--zero-shot",
+        help="no dataset at all: zMuGAN (or --method) on --weights, steered by synthetic images",
+    ),
+]
+Set = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--set",
+        help="hyperparameter: NAME=VALUE fixes it, NAME=LOW..HIGH bounds it, NAME=A,B lists it",
+        metavar="NAME=...",
+    ),
+]
+Metrics = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(help="expensive metrics to measure too: anamnesis, synthetic", metavar="NAME"),
+]
+OptionalInt = Optional[int]  # noqa: UP045
+OptionalFloat = Optional[float]  # noqa: UP045
+OptionalStr = Optional[str]  # noqa: UP045
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """What was given on the command line."""
+    return {key: value for key, value in values.items() if value not in (None, {})}
+
+
+def scenario(
+    dataset: str | None,
+    model: str | None,
+    width: float | None,
+    forget: list[str] | None,
+    gan: str | None,
+    weights: Path | None,
+    image_size: str | None,
+) -> dict[str, Any]:
+    """The scenario of a specification, as far as it was given."""
+    return given(
+        dataset=dataset,
+        model=model,
+        width=width,
+        forget=forget or None,
+        gan=gan,
+        weights=None if weights is None else str(weights),
+        image_size=None if image_size is None else _pixels(image_size),
+    )
+
+
+def _pixels(text: str) -> list[int]:
+    from trainables.errors import InvalidRequest
+
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise InvalidRequest(
+            f"--image-size {text!r}: give pixels, as 32 or as 28x32 (rows x columns)"
+        )
+    return [int(parts[0]), int(parts[-1])]
+
+
+def zero_shot(overrides: dict[str, Any]) -> dict[str, Any]:
+    """No dataset, and what follows from that; what was given otherwise is refused later."""
+    without = {"dataset": "none", **overrides.get("scenario", {})}
+    return {"method": "zmugan", "objective": "synthetic", **overrides, "scenario": without}
+
+
+@contextmanager
+def writing(option: str, path: Path) -> Iterator[None]:
+    """Tells what could not be written, in one line."""
+    from trainables.errors import InvalidRequest
+
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InvalidRequest(f"{option} {path}: cannot be written ({reason})") from None
+
+
+def check_file(option: str, path: Path | None) -> None:
+    """Refuses, before any work is done, a file that cannot be written in the end."""
+    from trainables.errors import InvalidRequest
+
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise InvalidRequest(f"{option} {path}: give a file in a folder that is there")
+
+
+def settings(texts: list[str] | None) -> dict[str, Any]:
+    """Overrides of a search space by name."""
+    from search.space import parse_setting
+
+    return dict(parse_setting(text) for text in texts or [])
+
+
+def places(data: Path | None, artifacts: Path | None) -> Any:
+    """Where data and artifacts lie, with what was not given at its default."""
+    from trainables.scenario import Places
+
+    return Places(**given(data=data, artifacts=artifacts))

@@ -1,0 +1,318 @@
+"""Commands that run trials: run, prepare, trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from search.cli import options
+from search.cli.answers import nothing_found, show_agreement
+from search.cli.options import (
+    Artifacts,
+    Data,
+    Dataset,
+    Forget,
+    Gan,
+    ImageSize,
+    Method,
+    Metrics,
+    Model,
+    OptionalFloat,
+    OptionalInt,
+    OptionalStr,
+    Results,
+    Set,
+    SpecFile,
+    Weights,
+    Width,
+    ZeroShot,
+)
+
+
+def run(
+    spec: SpecFile = None,
+    name: Annotated[OptionalStr, typer.Option(help="name of the study")] = None,
+    method: Method = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    width: Width = None,
+    forget: Forget = None,
+    gan: Gan = None,
+    weights: Weights = None,
+    zero_shot: ZeroShot = False,
+    image_size: ImageSize = None,
+    trials: Annotated[OptionalInt, typer.Option(help="trials in all [default: 100]")] = None,
+    sampler: Annotated[
+        OptionalStr, typer.Option(help="tpe, gp, nsga2, random, sobol or grid [default: tpe]")
+    ] = None,
+    objective: Annotated[
+        OptionalStr,
+        typer.Option(
+            help="pareto (forget down, retain up), gap, or synthetic (as pareto, on images of "
+            "inverted generators) [default: pareto]"
+        ),
+    ] = None,
+    pruner: Annotated[
+        OptionalStr,
+        typer.Option(help="stop bad trials early: asha or median; needs --objective gap"),
+    ] = None,
+    mia_tolerance: Annotated[
+        OptionalFloat, typer.Option(help="most points of MIA from the retrained model's")
+    ] = None,
+    seed: Annotated[OptionalInt, typer.Option(help="seed of the study [default: 0]")] = None,
+    settings: Set = None,
+    metrics: Metrics = None,
+    curves: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option("--curves", help="evaluate every trial after each phase or epoch"),
+    ] = None,
+    cpus_per_trial: Annotated[OptionalInt, typer.Option(help="[default: 1]")] = None,
+    gpus_per_trial: Annotated[
+        OptionalFloat, typer.Option(help="may be a fraction [default: 1 if there is one]")
+    ] = None,
+    concurrency: Annotated[
+        OptionalInt, typer.Option(help="most trials at once [default: what fits]")
+    ] = None,
+    retries: Annotated[
+        OptionalInt, typer.Option(help="further attempts when a worker dies [default: 3]")
+    ] = None,
+    trial_timeout: Annotated[OptionalFloat, typer.Option(help="seconds [default: none]")] = None,
+    save: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="write the best trial's unlearned weights to this .safetensors file"),
+    ] = None,
+    results: Results = Path("results"),
+    data: Data = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Run or continue a study: 100 trials of MuGAN on digits unless told otherwise.
+
+    Interrupted, it goes on where it was when the same command is given again.
+    """
+    from rich.console import Console
+
+    from search import spec as specs
+    from search.progress import Progress
+    from search.study import Study
+
+    resources = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    overrides = options.given(
+        name=name,
+        method=method,
+        trials=trials,
+        sampler=sampler,
+        objective=objective,
+        mia_tolerance=mia_tolerance,
+        seed=seed,
+        metrics=metrics or None,
+        pruner=pruner,
+        curves=curves,
+        retries=retries,
+        trial_timeout=trial_timeout,
+        concurrency=concurrency,
+        scenario=options.scenario(dataset, model, width, forget, gan, weights, image_size),
+        space=options.settings(settings),
+        resources=options.given(**resources),
+    )
+    if zero_shot:
+        overrides = options.zero_shot(overrides)
+    if save is not None:
+        options.check_file("--save", save)
+    progress = Progress(Console(stderr=True))
+    study = Study(
+        specs.load_spec(spec, overrides), root=results, places=options.places(data, artifacts)
+    )
+    progress.say(f"study {study.name} in {study.folder}")
+    finished = study.run(progress)
+    _show_findings(study, results)
+    if save is not None:
+        with options.writing("--save", save):
+            saved = study.save_best(save)
+        told = f"the best trial's weights are in {save}" if saved else "there is no model to save"
+        progress.say(told)
+    if not finished:
+        progress.say("interrupted; give the same command again to go on")
+        raise typer.Exit(130)
+
+
+def prepare(
+    spec: SpecFile = None,
+    method: Method = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    width: Width = None,
+    forget: Forget = None,
+    gan: Gan = None,
+    weights: Weights = None,
+    zero_shot: ZeroShot = False,
+    image_size: ImageSize = None,
+    settings: Set = None,
+    metrics: Metrics = None,
+    preview: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="write contact sheets of the generators (PNG) into this folder"),
+    ] = None,
+    data: Data = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Build ahead what the trials of a study share: models, generators, references."""
+    from rich.console import Console
+
+    from search import spec as specs
+    from search.progress import Progress
+    from search.study import Study
+
+    overrides = options.given(
+        method=method,
+        metrics=metrics or None,
+        scenario=options.scenario(dataset, model, width, forget, gan, weights, image_size),
+        space=options.settings(settings),
+    )
+    if zero_shot:
+        overrides = options.zero_shot(overrides)
+    study = Study(specs.load_spec(spec, overrides), places=options.places(data, artifacts))
+    study.prepare(Progress(Console(stderr=True)))
+    if preview is not None:
+        with options.writing("--preview", preview):
+            for path in study.preview(preview):
+                print(path)
+
+
+def trial(
+    spec: SpecFile = None,
+    method: Method = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    width: Width = None,
+    forget: Forget = None,
+    gan: Gan = None,
+    weights: Weights = None,
+    zero_shot: ZeroShot = False,
+    image_size: ImageSize = None,
+    settings: Set = None,
+    seed: Annotated[int, typer.Option(help="seed of the unlearning", min=0)] = 0,
+    trial_timeout: Annotated[OptionalFloat, typer.Option(help="seconds [default: none]")] = None,
+    metrics: Metrics = None,
+    save: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="write the unlearned weights to this .safetensors file"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    data: Data = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Run one configuration here and now, without Ray, and print what came of it.
+
+    Hyperparameters not given keep the method's defaults.
+    """
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from search import spec as specs
+    from search.progress import Progress
+    from trainables import methods as known
+    from trainables.errors import InvalidRequest
+    from trainables.outcome import State
+    from trainables.trial import run_trial
+    from trainables.workbench import save_model, shared_workbench, use_threads
+
+    overrides = options.given(
+        method=method,
+        metrics=metrics or None,
+        trial_timeout=trial_timeout,
+        scenario=options.scenario(dataset, model, width, forget, gan, weights, image_size),
+        space=options.settings(settings),
+    )
+    if zero_shot:
+        overrides = options.zero_shot(overrides)
+    places = options.places(data, artifacts)
+    loaded = specs.load_spec(spec, overrides)
+    resolved = specs.resolve(loaded, places)
+    for key, value in loaded.space.items():
+        if isinstance(value, list) or (isinstance(value, str) and ".." in value):
+            raise InvalidRequest(f"{key} = {value!r}: a trial has one value of each hyperparameter")
+    values: dict[str, Any] = dict(loaded.space)
+    chosen = known.make(resolved.method, values)
+    if save is not None:
+        options.check_file("--save", save)
+    use_threads(resolved.resources.cpus_per_trial)  # as a study's workers do, for equal numbers
+    bench = shared_workbench(specs.scenario_of(resolved), places)
+    with Progress(Console(stderr=True)) as progress:
+        expensive = specs.measured(resolved)
+        generators = getattr(chosen, "generators", 0)
+        stages = bench.prerequisites(chosen.needs, expensive, generators)
+        names = [name for stage in stages for name in stage]
+        for done, name in enumerate(names, start=1):
+            progress.doing(f"preparing {done}/{len(names)}: {name}")
+            found = bench.prepare(name)
+            if found["origin"] != "cached":
+                progress.prepared(name, found, done, len(names))
+        progress.doing(f"unlearning with {resolved.method}")
+        outcome, model_found = run_trial(
+            bench, resolved.method, values, seed, resolved.trial_timeout, expensive
+        )
+    if save is not None and model_found is not None:
+        with options.writing("--save", save):
+            save_model(model_found, save, bench.image_shape[1:])
+    if as_json:
+        print(json.dumps({**asdict(outcome), "references": bench.references}, indent=2))
+    else:
+        _print_outcome(outcome, bench.references)
+    if outcome.state is not State.COMPLETE:
+        raise typer.Exit(1)
+
+
+def _print_outcome(outcome: Any, references: dict[str, dict[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from search.tables import number, show
+    from trainables.outcome import METRICS
+
+    values = ", ".join(f"{k}={v}" for k, v in outcome.hyperparameters.items())
+    table = Table(
+        title=f"{outcome.method}({values}), seed {outcome.seed}: {outcome.state}",
+        title_justify="left",
+    )
+    table.add_column("metric")
+    for heading in ("base", "retrained", "unlearned"):
+        table.add_column(heading, justify="right")
+    table.add_column("meaning")
+    for name, meaning in METRICS.items():
+        compared = [number(references.get(key, {}).get(name), 2) for key in ("base", "retrained")]
+        table.add_row(name, *compared, number(outcome.metrics.get(name), 2), meaning)
+    console = Console()
+    show(console, table)
+    if outcome.reason:
+        console.print(outcome.reason, markup=False, highlight=False, soft_wrap=True)
+    seconds = (outcome.unlearn_seconds, outcome.evaluate_seconds, outcome.prepare_seconds)
+    console.print(
+        "unlearned in {} s, evaluated in {} s; its generators took {} s to train".format(
+            *(number(value, 2) for value in seconds)
+        ),
+        highlight=False,
+    )
+
+
+def _show_findings(study: Any, results: Path) -> None:
+    from rich.console import Console
+
+    from search import tables
+    from search.analysis import best as select
+
+    table = study.results()
+    console = Console()
+    if select.complete(table).num_rows == 0:
+        console.print(nothing_found(table, None), highlight=False, soft_wrap=True)
+        return
+    front = select.pareto(table).to_pylist()
+    chosen = select.by_gap(table).slice(0, 1).to_pylist()
+    tables.show(console, tables.configurations("Pareto front", front, False))
+    tables.show(console, tables.configurations("Best configuration", chosen, False))
+    show_agreement(table)
+    where = "" if results == Path("results") else f" --results {results}"
+    console.print(f"more: forgetune best {study.name}{where}", highlight=False, soft_wrap=True)

@@ -1,0 +1,391 @@
+"""Commands that repeat configurations: compare, sensitivity, classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from search.cli import options
+from search.cli.options import (
+    Artifacts,
+    Data,
+    Dataset,
+    Forget,
+    Gan,
+    Method,
+    Metrics,
+    Model,
+    OptionalInt,
+    OptionalStr,
+    Results,
+    Set,
+    Width,
+)
+
+Style = Annotated[
+    str, typer.Option("--format", help="text, markdown, latex or csv", metavar="FORMAT")
+]
+Output = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="write the table to this file"),
+]
+Plot = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="write the plot to this file (HTML, interactive)"),
+]
+CommonSpec = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="TOML file that describes the study"),
+]
+Origin = Annotated[
+    OptionalStr, typer.Option(help="a study that is there [default: the one of the other options]")
+]
+
+
+def compare(
+    methods: Annotated[list[str], typer.Argument(help="see `forgetune methods`")],
+    spec: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="TOML file with what the studies have in common"),
+    ] = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    width: Width = None,
+    forget: Forget = None,
+    gan: Gan = None,
+    trials: Annotated[
+        OptionalInt, typer.Option(help="trials of each method's search [default: 100]")
+    ] = None,
+    top: Annotated[int, typer.Option(help="configurations to repeat of each method", min=1)] = 3,
+    seeds: Annotated[int, typer.Option(help="repeats of each, with other seeds", min=1)] = 5,
+    base_seeds: Annotated[
+        int, typer.Option(help="base models, with other seeds, that each is repeated on", min=1)
+    ] = 1,
+    metrics: Metrics = None,
+    style: Style = "text",
+    output: Output = None,
+    results: Results = Path("results"),
+    data: Data = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Tables 3-6: search each method, repeat its best configurations, compare the means.
+
+    What is there already is used; interrupted, it goes on where it was.
+    """
+    from rich.console import Console
+
+    from search import comparison, tables
+    from search import spec as specs
+    from search.analysis.compare import sheet
+    from trainables import methods as known
+
+    _check_form(style, output)
+    overrides = options.given(
+        trials=trials,
+        metrics=metrics or None,
+        scenario=options.scenario(dataset, model, width, forget, gan, None, None),
+    )
+    for name in methods:
+        known.check_known(name)
+    wanted = [specs.load_spec(spec, {**overrides, "method": name}) for name in methods]
+    console = Console(stderr=True)
+    entries = comparison.compare(
+        wanted,
+        results,
+        options.places(data, artifacts),
+        console,
+        top=top,
+        seeds=seeds,
+        base_seeds=base_seeds,
+    )
+    repeated = f"{seeds} unlearning seeds" + (
+        f" on each of {base_seeds} base models" if base_seeds > 1 else ""
+    )
+    _present(sheet(entries), style, output, tables.comparison(entries, repeated))
+
+
+def sensitivity(
+    parameters: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(
+            help="one hyperparameter or two (a map): NAME, NAME=A,B,C or NAME=LOW..HIGH",
+            metavar="[PARAM]...",
+        ),
+    ] = None,
+    study: Origin = None,
+    spec: CommonSpec = None,
+    method: Method = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    width: Width = None,
+    forget: Forget = None,
+    gan: Gan = None,
+    settings: Set = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="the grids of the thesis' tables 7-14")
+    ] = False,
+    count: Annotated[
+        int, typer.Option("--points", help="values of each range (grid) or in all (sobol)", min=1)
+    ] = 8,
+    design: Annotated[str, typer.Option(help="grid or sobol")] = "grid",
+    repeats: Annotated[int, typer.Option(help="runs of each point, with other seeds", min=1)] = 5,
+    split: Annotated[
+        OptionalStr,
+        typer.Option("--on", help="test, validation or synthetic images [default: test]"),
+    ] = None,
+    style: Style = "text",
+    output: Output = None,
+    plot: Plot = None,
+    results: Results = Path("results"),
+    data: Data = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Tables 7-14: a designed sweep over a hyperparameter, all else fixed.
+
+    Fixed at the study's best configuration (--study, or the study that `forgetune run` makes with
+    the same options), or at the method's defaults where there is none; --set overrides. Every point
+    is run equally often, so the curve is not biased as an optimiser's trials are. Interrupted, it
+    goes on where it was.
+    """
+    from rich.console import Console
+
+    from search import repeats as repeating
+    from search import sweeps, tables
+    from search.analysis import sensitivity as curves
+    from search.results import load_json
+    from trainables.errors import InvalidRequest, unknown
+
+    _check_form(style, output)
+    options.check_file("--plot", plot)
+    for what, given, known in (
+        ("design", design, sweeps.DESIGNS),
+        ("kind of images", split or "test", curves.SPLITS),
+    ):
+        if given not in known:
+            raise InvalidRequest(unknown(what, given, known))
+    if paper == bool(parameters) or len(parameters or []) > 2:
+        raise InvalidRequest("give one hyperparameter, or two for a map, or --paper")
+    console, places = Console(stderr=True), options.places(data, artifacts)
+    overrides = options.given(
+        method=method, scenario=options.scenario(dataset, model, width, forget, gan, None, None)
+    )
+    about = _origin(study, spec, overrides, results, places)
+    fixed, origin = _configuration(about, results, settings)
+    wanted = [_parameters(parameters)] if parameters else sweeps.paper_sweeps(about.method)
+    if not wanted:
+        raise InvalidRequest(f"{about.method} has none of {', '.join(sweeps.PAPER)}")
+    designs = [sweeps.design(about, each, count, design) for each in wanted]
+    console.print(f"all else fixed at {origin}", markup=False, highlight=False, soft_wrap=True)
+    split = split or ("synthetic" if about.scenario.dataset == "none" else "test")
+    for done, points in enumerate(designs, start=1):
+        names = list(points[0])
+        console.print(
+            f"sweep {done} of {len(designs)}: {', '.join(names)}, {len(points)} points, "
+            f"{repeats} runs each",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        swept = sweeps.sweep(about, points, fixed, repeats)
+        ran = repeating.run(swept, results / repeating.SWEEPS, places, console)
+        found = curves.points(ran.results(), names)
+        sheet = curves.sheet(found, names, split)
+        title = f"Sensitivity of {about.method} to {' and '.join(names)}, on {split} images"
+        caption = (
+            f"mean ± standard deviation over {repeats} unlearning seeds; accuracies and MIA in %, "
+            f"gap in points; fixed: " + _written(fixed, names)
+        )
+        part = None if len(designs) == 1 else "-".join(names)
+        table = tables.sheet_table(sheet, title, caption)
+        _present(sheet, style, _part(output, part), table)
+        if plot is not None:
+            from search.report.plots import sensitivity_plot, write_figure
+
+            described = load_json(ran.folder / "study.json") or {}
+            figure = sensitivity_plot(
+                found, names, split, described.get("references", {}).get("retrained"), title
+            )
+            path = _part(plot, part)
+            assert path is not None
+            with options.writing("--plot", path):
+                write_figure(figure, path)
+
+
+def classes(
+    study: Origin = None,
+    spec: CommonSpec = None,
+    method: Method = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    width: Width = None,
+    forget: Forget = None,
+    gan: Gan = None,
+    settings: Set = None,
+    targets: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--target", help="class to forget, by number or name; repeat [default: every class]"
+        ),
+    ] = None,
+    best_per_class: Annotated[
+        bool, typer.Option("--best-per-class", help="search each class for its own best")
+    ] = False,
+    trials: Annotated[
+        OptionalInt, typer.Option(help="trials of each such search [default: 100]")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="runs of each target, with other seeds", min=1)] = 3,
+    split: Annotated[str, typer.Option("--on", help="test or validation images")] = "test",
+    style: Style = "text",
+    output: Output = None,
+    plot: Plot = None,
+    results: Results = Path("results"),
+    data: Data = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Figures 8-10: forget each class in turn, and look at the accuracy on every class.
+
+    With one configuration for all, chosen as for `forgetune sensitivity`, or with the best of a
+    search for each. Interrupted, it goes on where it was.
+    """
+    from rich.console import Console
+
+    from search import tables
+    from search.analysis import by_class
+    from search.targets import forget_each
+    from trainables.errors import InvalidRequest, unknown
+    from trainables.sources import read
+
+    _check_form(style, output)
+    options.check_file("--plot", plot)
+    if split not in by_class.SPLITS:
+        raise InvalidRequest(unknown("kind of images", split, by_class.SPLITS))
+    if best_per_class and settings:
+        raise InvalidRequest("give --best-per-class or --set, not both")
+    if trials is not None and not best_per_class:
+        raise InvalidRequest("--trials is for the searches of --best-per-class")
+    console, places = Console(stderr=True), options.places(data, artifacts)
+    overrides = options.given(
+        method=method,
+        trials=trials,
+        scenario=options.scenario(dataset, model, width, forget, gan, None, None),
+    )
+    about = _origin(study, spec, overrides, results, places)
+    if about.scenario.dataset == "none":
+        raise InvalidRequest("accuracies of classes are measured on images: a dataset is needed")
+    raw = read(about.scenario.dataset, places.data)
+    labels = raw.resolve_classes(targets) if targets else range(len(raw.classes))
+    values, origin = None, f"the best of {about.trials} trials for each class"
+    if not best_per_class:
+        values, origin = _configuration(about, results, settings)
+    console.print(f"with {origin}", markup=False, highlight=False, soft_wrap=True)
+    found = forget_each(
+        about, results, places, console, labels=labels, values=values, seeds=repeats
+    )
+    title = f"Accuracy of {about.method} by class, on {split} images"
+    caption = f"mean ± standard deviation over {repeats} unlearning seeds, in %; with {origin}"
+    sheet = by_class.sheet(found, raw.classes, split)
+    _present(sheet, style, output, tables.sheet_table(sheet, title, caption))
+    means = by_class.summary(found, len(raw.classes), split)
+    if means:
+        console.print(
+            f"on average {means['forgotten']:.1f} % of a forgotten class are still right, and "
+            f"{means['kept']:.1f} % of the others",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    if plot is not None:
+        from search.report.plots import class_map, write_figure
+
+        with options.writing("--plot", plot):
+            write_figure(class_map(found, raw.classes, split, title), plot)
+
+
+def _check_form(style: str, output: Path | None) -> None:
+    from search.analysis.sheets import FORMS
+    from trainables.errors import InvalidRequest, unknown
+
+    if style not in ("text", *FORMS):
+        raise InvalidRequest(unknown("format", style, ("text", *FORMS)))
+    options.check_file("--output", output)
+
+
+def _present(sheet: Any, style: str, output: Path | None, table: Any) -> None:
+    """Print a sheet in one of its forms, or write it to a file; text is `table`, and is shown in
+    any case."""
+    from rich.console import Console
+
+    from search import tables
+    from search.analysis.sheets import FORMS
+
+    if style == "text":
+        shown = Console(record=output is not None)
+        tables.show(shown, table)
+        text = shown.export_text() if output is not None else ""
+    else:
+        text = FORMS[style](sheet)
+    if output is not None:
+        with options.writing("--output", output):
+            output.write_text(text, encoding="utf-8")
+    elif style != "text":
+        print(text, end="")
+
+
+def _origin(
+    study: str | None, spec: Path | None, overrides: dict[str, Any], root: Path, places: Any
+) -> Any:
+    """The resolved specification of the study that is to be repeated: one that is there, or the one
+    that the options describe."""
+    from search import spec as specs
+    from search.repeats import stored
+    from search.study import Study
+    from trainables.errors import InvalidRequest
+
+    if study is None:
+        return Study(specs.load_spec(spec, overrides), root=root, places=places).spec
+    options_of_search = {key: value for key, value in overrides.items() if key != "trials"}
+    if spec is not None or options_of_search:
+        raise InvalidRequest("--study says all of method and scenario: give it or those, not both")
+    return Study(stored(root, study).model_copy(update=overrides), root=root, places=places).spec
+
+
+def _configuration(about: Any, root: Path, settings: list[str] | None) -> tuple[Any, str]:
+    from search.repeats import configuration
+    from search.results import study_folder
+    from search.space import Fixed, parse_override
+    from search.status import status
+    from trainables.errors import InvalidRequest
+
+    given = options.settings(settings)
+    for name, value in given.items():
+        if not isinstance(parse_override(name, value), Fixed):
+            raise InvalidRequest(f"--set {name}: give one value; what is swept is named apart")
+    values, origin = configuration(about, root, given)
+    if study_folder(root, about.name).is_dir():
+        found = status(root, about.name)
+        if found.holder is not None:
+            origin += f"; that study is still running, {found.settled} trials have settled"
+    return values, origin
+
+
+def _parameters(texts: list[str]) -> dict[str, Any]:
+    from search.space import parse_setting
+
+    wanted = dict(parse_setting(text) if "=" in text else (text, None) for text in texts)
+    return wanted
+
+
+def _written(values: dict[str, Any], without: list[str]) -> str:
+    from search.analysis.sensitivity import plain
+
+    left = {name: value for name, value in values.items() if name not in without}
+    return " ".join(f"{name}={plain(value)}" for name, value in left.items()) or "nothing"
+
+
+def _part(path: Path | None, part: str | None) -> Path | None:
+    """A file for each of several sweeps."""
+    if path is None or part is None:
+        return path
+    return path.with_name(f"{path.stem}-{part}{path.suffix}")
