@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -26,6 +26,10 @@ for _command in (
     app.command()(_command)
 
 
+INTERRUPTED = 130
+"""Exit code of a command that was interrupted by Ctrl-C, as Typer and shells have it."""
+
+
 def _check_packages() -> None:
     """Our import names are generic; say so if others' packages took their place."""
     import importlib.util
@@ -34,27 +38,36 @@ def _check_packages() -> None:
         found = importlib.util.find_spec(package)
         where = found.origin if found and found.origin else "nowhere"
         if not Path(where).with_name(file).exists():
-            print(
-                f"forgetune: the package {package!r} found at {where} is not forgetune's; "
-                "uninstall the other one or use a virtual environment of its own",
-                file=sys.stderr,
+            _refuse(
+                f"the package {package!r} found at {where} is not forgetune's; "
+                "uninstall the other one or use a virtual environment of its own"
             )
-            sys.exit(2)
 
 
 def main() -> None:
-    """Entry point. Errors of ours end in one line and exit code 2."""
+    """Entry point. Errors end in one line and exit code 2."""
     _check_packages()
     from trainables.errors import ForgetuneError
 
-    command: Callable[[], None] = app
+    arguments = sys.argv[1:] or ["--help"]
     try:
-        command()
+        code = app(arguments, prog_name="forgetune", standalone_mode=False)
     except ForgetuneError as error:
-        print(f"forgetune: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("forgetune: interrupted; give the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        _refuse(str(error))
     except BrokenPipeError:
         sys.exit(1)
+    except Exception as error:
+        # Typer brings a click of its own, whose errors of usage can be told by this alone.
+        if not hasattr(error, "format_message"):
+            raise
+        command = getattr(getattr(error, "ctx", None), "command_path", "forgetune")
+        message = " ".join(error.format_message().split()).rstrip(".")
+        _refuse(f"{message}; see `{command} --help`")
+    if code == INTERRUPTED:
+        print("forgetune: interrupted; give the same command again to go on", file=sys.stderr)
+    sys.exit(code or 0)
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"forgetune: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -133,8 +133,7 @@ def run(
         told = f"the best trial's weights are in {save}" if saved else "there is no model to save"
         progress.say(told)
     if not finished:
-        progress.say("interrupted; give the same command again to go on")
-        raise typer.Exit(130)
+        raise KeyboardInterrupt
 
 
 def prepare(

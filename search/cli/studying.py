@@ -155,6 +155,7 @@ def sensitivity(
     from search import sweeps, tables
     from search.analysis import sensitivity as curves
     from search.results import load_json
+    from search.spec import measured
     from trainables.errors import InvalidRequest, unknown
 
     _check_form(style, output)
@@ -177,8 +178,13 @@ def sensitivity(
     if not wanted:
         raise InvalidRequest(f"{about.method} has none of {', '.join(sweeps.PAPER)}")
     designs = [sweeps.design(about, each, count, design) for each in wanted]
-    console.print(f"all else fixed at {origin}", markup=False, highlight=False, soft_wrap=True)
     split = split or ("synthetic" if about.scenario.dataset == "none" else "test")
+    if split == "synthetic" and "synthetic" not in measured(about):
+        raise InvalidRequest(
+            "this study does not measure synthetic images; start from one with --metrics synthetic "
+            "or --objective synthetic"
+        )
+    console.print(f"all else fixed at {origin}", markup=False, highlight=False, soft_wrap=True)
     for done, points in enumerate(designs, start=1):
         names = list(points[0])
         console.print(
@@ -211,6 +217,7 @@ def sensitivity(
             assert path is not None
             with options.writing("--plot", path):
                 write_figure(figure, path)
+            console.print(f"plot: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def classes(
@@ -301,6 +308,7 @@ def classes(
 
         with options.writing("--plot", plot):
             write_figure(class_map(found, raw.classes, split, title), plot)
+        console.print(f"plot: {plot}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_form(style: str, output: Path | None) -> None:

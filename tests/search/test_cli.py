@@ -635,19 +635,37 @@ def test_a_study_all_of_whose_trials_failed_says_why(forgetune: Command, tmp_pat
 def test_an_interruption_ends_in_one_line(
     forgetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted() -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr(results, "examine", interrupted)
     said = forgetune("best")
     assert (said.code, said.out) == (130, "")
     assert only_line(said.err).startswith("forgetune: interrupted")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nosuch"], "No such command 'nosuch'; see `forgetune --help`"),
+        (["run", "--nosuch"], "No such option: --nosuch; see `forgetune run --help`"),
+        (["compare"], "Missing argument 'methods'; see `forgetune compare --help`"),
+        (["best", "--top", "0"], "Invalid value for '--top'"),
+        (["trial", "--seed", "x"], "Invalid value for '--seed'"),
+    ],
+)
+def test_a_misspelt_command_line_ends_in_one_line(
+    forgetune: Command, arguments: list[str], said: str
+) -> None:
+    refused = forgetune(*arguments)
+    assert (refused.code, refused.out) == (2, "")
+    assert only_line(refused.err).startswith(f"forgetune: {said}")
+
+
 def test_a_reader_that_goes_away_ends_in_silence(
     forgetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody_reads() -> None:
+    def nobody_reads(*_: object, **__: object) -> None:
         raise BrokenPipeError
 
     monkeypatch.setattr(cli, "app", nobody_reads)
