@@ -48,7 +48,7 @@ def compare(
             Progress(console).say(f"{spec.method}: study {study.name}")
             if not study.run(Progress(console)):
                 raise KeyboardInterrupt
-            best = by_gap(study.results()).slice(0, top).to_pylist()
+            best = by_gap(study.results(), top).to_pylist()
             if not best:
                 entries.append(Entry(spec.method, reason="no trial completed"))
                 continue

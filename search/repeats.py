@@ -69,7 +69,7 @@ def best_values(spec: StudySpec, root: Path) -> tuple[dict[str, Any] | None, str
     assert spec.name is not None
     best: list[results.Row] = []
     if results.study_folder(root, spec.name).is_dir():
-        best = by_gap(results.scan(root, spec.name)).slice(0, 1).to_pylist()
+        best = by_gap(results.scan(root, spec.name), 1).to_pylist()
     if not best:
         return None, f"study {spec.name} has no complete trial"
     return hyperparameters(best[0]), f"the best of study {spec.name} (trial {best[0]['number']})"

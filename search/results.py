@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -287,9 +288,9 @@ def _as_words(table: pa.Table, names: set[str]) -> pa.Table:
 def _distinct(table: pa.Table) -> pa.Table:
     """One row per trial number: the last attempt; ordered by number."""
     ordered = table.sort_by([("number", "ascending"), ("attempt", "ascending")])
-    numbers = ordered["number"].to_pylist()
-    keep = [i for i, n in enumerate(numbers) if i + 1 == len(numbers) or numbers[i + 1] != n]
-    return ordered if len(keep) == len(numbers) else ordered.take(keep)
+    numbers = ordered["number"].to_numpy()
+    last = np.append(numbers[1:] != numbers[:-1], True)[: len(numbers)]
+    return ordered if last.all() else ordered.filter(pa.array(last))
 
 
 def rows_of(table: pa.Table) -> Iterable[Row]:

@@ -40,7 +40,7 @@ def status(root: Path, name: str) -> Status:
     described = results.load_json(folder / "study.json") or {}
     target = described.get("target")
     holder = _holder(folder)
-    best = by_gap(table).slice(0, 1).to_pylist()
+    best = by_gap(table, 1).to_pylist()
     return Status(
         name=name,
         target=target,

@@ -92,7 +92,7 @@ class Study:
         from trainables.trial import run_trial
         from trainables.workbench import save_model, shared_workbench, use_threads
 
-        chosen = by_gap(self.results()).slice(0, 1).to_pylist()
+        chosen = by_gap(self.results(), 1).to_pylist()
         if not chosen:
             return False
         use_threads(self.spec.resources.cpus_per_trial)  # as a worker, for equal numbers

@@ -162,7 +162,7 @@ def test_interrupting_a_study_says_how_to_go_on(here: Path, places: Places) -> N
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 130
     assert "Traceback" not in said
-    assert said.splitlines()[-1] == "interrupted; give the same command again to go on"
+    assert said.splitlines()[-1] == "forgetune: interrupted; give the same command again to go on"
     assert 1 <= len(rows(here, "stopped")) < 200
 
 

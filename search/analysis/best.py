@@ -37,25 +37,27 @@ def complete(table: pa.Table) -> pa.Table:
     return table.filter(pc.equal(table["state"], State.COMPLETE))
 
 
-def by_gap(table: pa.Table) -> pa.Table:
+def by_gap(table: pa.Table, top: int | None = None) -> pa.Table:
     """Complete trials by their gap to the retrained model, smallest first; where the objective was
-    synthetic, by their distance to the ideal.
+    synthetic, by their distance to the ideal. All, or the first `top`.
 
     Ties go to the lower forget accuracy, then to the smaller divergence on synthetic images, then
     to the shorter unlearning, then to the earlier trial.
     """
-    return _ordered(_steered(table), [("_gap", "ascending"), ("_forget_accuracy", "ascending")])
+    keys = [("_gap", "ascending"), ("_forget_accuracy", "ascending")]
+    return _ordered(_steered(table), keys, top)
 
 
-def by_retain(table: pa.Table, forget_at_most: float) -> pa.Table:
-    """Complete trials with a forget accuracy (percent) of at most this, by retain accuracy.
+def by_retain(table: pa.Table, forget_at_most: float, top: int | None = None) -> pa.Table:
+    """Complete trials with a forget accuracy (percent) of at most this, by retain accuracy. All, or
+    the first `top`.
 
     Ties as in `by_gap`.
     """
     steered = _steered(table)
     allowed = steered.filter(pc.less_equal(steered["_forget_accuracy"], forget_at_most))
     keys = [("_retain_accuracy", "descending"), ("_forget_accuracy", "ascending")]
-    return _ordered(allowed, keys)
+    return _ordered(allowed, keys, top)
 
 
 def pareto(table: pa.Table) -> pa.Table:
@@ -83,7 +85,15 @@ def _steered(table: pa.Table) -> pa.Table:
     return found
 
 
-def _ordered(steered: pa.Table, keys: Sequence[tuple[str, str]]) -> pa.Table:
+def _ordered(
+    steered: pa.Table, keys: Sequence[tuple[str, str]], top: int | None = None
+) -> pa.Table:
     ties = ["m_synthetic_retain_kl", "unlearn_seconds", "study", "number"]
+    if top is not None and top < steered.num_rows:
+        # Of a million rows only those need sorting that can be among the first.
+        name, order = keys[0]
+        sign = 1 if order == "ascending" else -1
+        first = sign * steered[name].to_numpy()
+        steered = steered.filter(pa.array(first <= np.partition(first, top - 1)[top - 1]))
     ordered = steered.sort_by([*keys, *((name, "ascending") for name in ties)])
-    return ordered.drop_columns([f"_{name}" for name in FIGURES])
+    return ordered.drop_columns([f"_{name}" for name in FIGURES]).slice(0, top)

@@ -39,10 +39,10 @@ def best(
     if pareto:
         chosen, title = select.pareto(table), "Pareto front"
     elif forget_at_most is not None:
-        chosen = select.by_retain(table, forget_at_most).slice(0, top)
+        chosen = select.by_retain(table, forget_at_most, top)
         title = f"Best retain accuracy with forget accuracy of at most {forget_at_most:g} %"
     else:
-        chosen, title = select.by_gap(table).slice(0, top), "Smallest gap"
+        chosen, title = select.by_gap(table, top), "Smallest gap"
     if chosen.num_rows == 0:
         raise InvalidRequest(nothing_found(table, forget_at_most))
     rows = chosen.to_pylist()

@@ -309,7 +309,7 @@ def _show_findings(study: Any, results: Path) -> None:
         console.print(nothing_found(table, None), highlight=False, soft_wrap=True)
         return
     front = select.pareto(table).to_pylist()
-    chosen = select.by_gap(table).slice(0, 1).to_pylist()
+    chosen = select.by_gap(table, 1).to_pylist()
     tables.show(console, tables.configurations("Pareto front", front, False))
     tables.show(console, tables.configurations("Best configuration", chosen, False))
     show_agreement(table)

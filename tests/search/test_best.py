@@ -307,3 +307,20 @@ def test_an_earlier_study_stands_beside_a_synthetic_one(tmp_path: Path) -> None:
     table = results.scan(tmp_path)
     assert numbers(by_gap(table)) == [0, 2, 1, 3]
     assert numbers(pareto(table)) == [2, 1, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), max_size=12),
+    st.integers(1, 14),
+)
+def test_the_first_few_are_the_first_of_all_ties_included(
+    found: list[tuple[int, int, int]], top: int
+) -> None:
+    rows = [
+        trial(n, forget=forget, retain=retain, gap=gap)
+        for n, (forget, retain, gap) in enumerate(found)
+    ]
+    table = as_table(rows)
+    assert numbers(by_gap(table, top)) == numbers(by_gap(table))[:top]
+    assert numbers(by_retain(table, 2.0, top)) == numbers(by_retain(table, 2.0))[:top]
