@@ -16,7 +16,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -76,7 +76,7 @@ class Ticket:
     attempt: int
     hyperparameters: dict[str, Any]
     seed: int
-    asked: float | None = None
+    asked: float | None = field(default=None, compare=False)
 
 
 class Ledger:

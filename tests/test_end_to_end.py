@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import signal
@@ -210,6 +212,51 @@ def test_the_trainable_works_in_anyones_tuner(
         assert os.path.getsize(weights) > 1000
     finally:
         ray.shutdown()
+
+
+def test_a_sweep_runs_every_point_equally_often_and_goes_on(here: Path, places: Places) -> None:
+    stores = ("--artifacts", str(places.artifacts), "--results", "designed")
+    sweep = ("sensitivity", "learning_rate=1e-6,1e-2", "--spec", "study.toml", *stores)
+    settings = ("--set", "samples_per_class=80", "--format", "csv")
+    plots = ("--plot", "sweep.html")
+    first = forgetune(here, places, *sweep, *settings, "--repeats", "1", *plots)
+    assert first.returncode == 0, first.stderr
+    assert "the defaults of mugan" in first.stderr, "nothing was searched yet"
+    low, high = csv.DictReader(io.StringIO(first.stdout))
+    assert (low["learning_rate"], high["learning_rate"]) == ("1e-06", "0.01")
+    assert float(low["D_f acc mean"]) > 50 > float(high["D_f acc mean"])
+    assert "Plotly.newPlot" in (here / "sweep.html").read_text()
+
+    longer = forgetune(here, places, *sweep, *settings, "--repeats", "2")
+    assert longer.returncode == 0, longer.stderr
+    (study,) = results.study_names(here / "designed" / "sweeps")
+    found = results.scan(here / "designed" / "sweeps", study).to_pylist()
+    assert [row["p_learning_rate"] for row in found] == [1e-6, 1e-2, 1e-6, 1e-2]
+    assert {row["p_samples_per_class"] for row in found} == {80}
+    assert len({row["seed"] for row in found}) == 4
+
+
+def test_each_class_is_forgotten_in_turn(here: Path, places: Places) -> None:
+    stores = ("--artifacts", str(places.artifacts), "--results", "designed")
+    settings = ("--set", "learning_rate=1e-2", "--set", "samples_per_class=150")
+    command = ("classes", "--spec", "study.toml", *settings, "--repeats", "1", *stores)
+    first = forgetune(here, places, *command, "--format", "csv", "--plot", "map.html")
+    assert first.returncode == 0, first.stderr
+    lines = list(csv.DictReader(io.StringIO(first.stdout)))
+    assert [(line["forget"], line["model"]) for line in lines] == [
+        (label, model) for label in "012" for model in ("unlearned", "retrained")
+    ]
+    for line in lines:
+        own = float(line[f"{line['forget']} mean"])
+        others = [float(line[f"{label} mean"]) for label in "012" if label != line["forget"]]
+        assert own <= 20, line
+        assert sum(others) / 2 >= 60, line
+    assert "Plotly.newPlot" in (here / "map.html").read_text()
+
+    again = forgetune(here, places, *command)
+    assert again.returncode == 0
+    assert "starting Ray" not in again.stderr, "all was there"
+    assert "on average" in again.stderr
 
 
 def test_the_default_specification_is_the_documented_one() -> None:

@@ -1448,3 +1448,45 @@ def test_what_a_method_reported_is_restored_from_the_journal(tmp_path: Path, fol
         assert ledger.finished
     assert stored(tmp_path) == before
     assert json.loads(before[0]["reported_json"]) == {"samples_by_class": [1, 2]}
+
+
+def test_a_row_says_how_long_its_trial_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials start at 1,700,000,000.125 and a second later each."""
+    with open_ledger(tmp_path, trials=2) as ledger:
+        monkeypatch.setattr(ledger_module.time, "time", lambda: 1_700_000_000.0)
+        first = ledger.ask()
+        monkeypatch.setattr(ledger_module.time, "time", lambda: 1_700_000_009.0)
+        second = ledger.ask()
+        assert first is not None
+        assert second is not None
+        ledger.settle(first, toy_outcome(first))
+        ledger.settle(second, toy_outcome(second))
+    waited = [row["queue_seconds"] for row in stored(tmp_path)]
+    assert waited == [0.125, 0.0], "another clock may be behind: nobody waits less than nothing"
+
+
+def test_accuracies_class_by_class_are_lists_in_the_row(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, trials=2) as ledger:
+        for found in ([50.0, None, 100.0], []):
+            ticket = ledger.ask()
+            assert ticket is not None
+            outcome = replace(toy_outcome(ticket), class_accuracy=found, test_class_accuracy=found)
+            ledger.settle(ticket, outcome)
+    rows = stored(tmp_path)
+    assert [row["class_accuracy"] for row in rows] == [[50.0, None, 100.0], None]
+    assert [row["test_class_accuracy"] for row in rows] == [[50.0, None, 100.0], None]
+
+
+def test_what_was_built_for_a_study_stays_on_record(tmp_path: Path, folder: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        ledger.record_preparation({"base": 12.5, "gan 0": None})
+        settle(ledger, 1)
+    with open_ledger(tmp_path, trials=9) as ledger:
+        ledger.record_preparation({"base": None, "gan 0": None, "gan 1": 3.0})
+        ledger.record({"classes": ["a", "b"]})
+    described = results.load_json(folder / "study.json")
+    assert described is not None
+    assert described["preparation"] == {"base": 12.5, "gan 0": None, "gan 1": 3.0}
+    assert described["classes"] == ["a", "b"]

@@ -265,6 +265,9 @@ class TestTraining:
         for name, model in (("base", bench.base), ("retrained", bench.retrained)):
             measured = {**bench.evaluator(model), **bench.comparison(model)}
             assert bench.references[name] == measured
+            found = bench.references_by_class[name]["test_class_accuracy"]
+            assert len(found) == 3
+            assert found[1] == pytest.approx(measured["test_forget_accuracy"])
 
 
 class Painter(dcgan.Generator):

@@ -166,3 +166,25 @@ def test_the_order_of_images_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "BATCH", 3)
     images = torch.arange(10.0)[:, None]
     assert torch.equal(predict(nn.Identity(), images), images)
+
+
+def test_each_split_has_its_accuracies_class_by_class(dataset: Dataset) -> None:
+    found = Evaluator(dataset, FORGET, seed=0).measure(Constant(2))
+    assert found.metrics == Evaluator(dataset, FORGET, seed=0)(Constant(2))
+    right = [0.0, 0.0, 100.0]
+    assert found.by_class == {"class_accuracy": right, "test_class_accuracy": right}
+
+
+def test_class_accuracies_agree_with_those_of_the_forget_and_retain_classes(
+    dataset: Dataset,
+) -> None:
+    model = untrained()
+    metrics, by_class = Evaluator(dataset, FORGET, seed=0).measure(model)
+    for prefix, split in (("", dataset.validation), ("test_", dataset.test)):
+        counts = torch.bincount(split.labels, minlength=3).tolist()
+        first, forgotten, third = by_class[f"{prefix}class_accuracy"]
+        assert forgotten == pytest.approx(metrics[f"{prefix}forget_accuracy"])
+        assert first is not None
+        assert third is not None
+        kept = (first * counts[0] + third * counts[2]) / (counts[0] + counts[2])
+        assert kept == pytest.approx(metrics[f"{prefix}retain_accuracy"])
