@@ -14,6 +14,7 @@ import os
 import shutil
 import socket
 import time
+import warnings
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -312,13 +313,19 @@ class Ledger:
         # We hold the study, so a lock of Optuna's own that lies here belongs to nobody alive.
         for leftover in self.folder.glob("journal.log.lock*"):
             leftover.unlink()
-        return optuna.create_study(
+        names = list(OBJECTIVES[self.spec.objective])
+        study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name=self.name,
-            directions=[DIRECTIONS[name] for name in OBJECTIVES[self.spec.objective]],
+            directions=[DIRECTIONS[name] for name in names],
             pruner=pruners.make(self.spec.pruner),
             load_if_exists=True,
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            if study.metric_names != names:  # what Optuna's dashboard calls the objectives
+                study.set_metric_names(names)
+        return study
 
     def _repair_journal(self, path: Path) -> None:
         """A torn last line would break Optuna at the next append; a bad one breaks it at once."""
@@ -342,7 +349,8 @@ class Ledger:
         """Make rows and journal agree; trials that were asked but not settled are run again."""
         table, damaged = results.read_study(self.folder)
         for item in damaged:
-            aside = item.path.with_name(f"{item.path.name}.damaged-{int(time.time())}")
+            # Out of the folder of trials, which others' readers read whole.
+            aside = self.folder / f"{item.path.name}.damaged-{int(time.time())}"
             item.path.rename(aside)
             self.notes.append(f"{item}; set aside as {aside.name}")
         self._rows = {row["number"]: dict(row) for row in results.rows_of(table)}

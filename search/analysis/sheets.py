@@ -46,11 +46,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: headings of the labels, headings of the cells, lines."""
+    """A table: headings of the labels, headings of the cells, lines; whether cells are means of
+    repeats."""
 
     about: Sequence[str]
     columns: Sequence[str]
     lines: Sequence[Line]
+    repeated: bool = True
 
 
 def as_markdown(sheet: Sheet) -> str:
@@ -89,9 +91,15 @@ def as_latex(sheet: Sheet) -> str:
 
 
 def as_csv(sheet: Sheet) -> str:
-    """Means and standard deviations in columns of their own, unrounded."""
+    """Means and, of repeats, standard deviations in columns of their own, unrounded."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    if not sheet.repeated:
+        writer.writerow([*sheet.about, *sheet.columns])
+        writer.writerows(
+            [*line.labels, *(cell.mean for cell in line.cells)] for line in sheet.lines
+        )
+        return out.getvalue()
     headings = [f"{column} {kind}" for column in sheet.columns for kind in ("mean", "std")]
     writer.writerow([*sheet.about, "repeats", *headings, "remark"])
     for line in sheet.lines:

@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 for _command in (
     *(running.run, running.prepare, running.trial),
-    *(answers.status, answers.best, answers.query),
+    *(answers.status, answers.best, answers.importance, answers.report, answers.query),
     *(studying.compare, studying.sensitivity, studying.classes),
     *(listing.methods, listing.spaces, listing.datasets),
 ):

@@ -62,6 +62,67 @@ def best(
             show_agreement(table)
 
 
+def importance(
+    study: Annotated[str, typer.Argument(help="a study")],
+    target: Annotated[
+        str, typer.Option(help="gap, forget or retain: what the hyperparameters matter for")
+    ] = "gap",
+    evaluator: Annotated[str, typer.Option(help="fanova, mdi or ped-anova")] = "fanova",
+    style: Annotated[
+        str, typer.Option("--format", help="text, markdown, latex or csv", metavar="FORMAT")
+    ] = "text",
+    results: Results = Path("results"),
+) -> None:
+    """How much each hyperparameter matters, by Optuna's evaluators, with bootstrap intervals."""
+    from rich.console import Console
+
+    from search import tables
+    from search.analysis import importance as shares
+    from search.analysis.sheets import FORMS
+    from search.repeats import stored
+    from search.space import SearchSpace
+    from trainables.errors import InvalidRequest, unknown
+
+    if style not in ("text", *FORMS):
+        raise InvalidRequest(unknown("format", style, ("text", *FORMS)))
+    table, spec = scan(results, study), stored(results, study)
+    distributions = SearchSpace(spec.method, spec.space).distributions
+    found = shares.importance(table, distributions, target, evaluator)
+    sheet = shares.sheet(found)
+    if style != "text":
+        print(FORMS[style](sheet), end="")
+        return
+    title = f"Importance for {target} in {study} ({evaluator})"
+    tables.show(Console(), tables.sheet_table(sheet, title, shares.caption(found, spec.sampler)))
+
+
+def report(
+    studies: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(help="one study, or several to compare [default: all]"),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="the page [default: STUDY.html, or report.html of several]"),
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """One HTML page, with all it needs inside: a study from every side, or several compared."""
+    from search import results as store
+    from search.report.page import comparison_page, study_page
+    from trainables.files import write_whole
+
+    names = list(dict.fromkeys(studies or store.study_names(results)))
+    if not names:
+        store.existing(results, "")
+    path = output or Path(f"{names[0]}.html" if len(names) == 1 else "report.html")
+    options.check_file("--output", path)
+    page = study_page(results, names[0]) if len(names) == 1 else comparison_page(results, names)
+    with options.writing("--output", path):
+        write_whole(path, page.encode())
+    print(path)
+
+
 def query(
     sql: Annotated[OptionalStr, typer.Argument(help="one SELECT, in quotes", metavar="SQL")] = None,
     style: Annotated[

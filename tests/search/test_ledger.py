@@ -523,7 +523,7 @@ def test_a_truncated_part_is_set_aside_and_its_row_restored_from_the_journal(
         following = ledger.ask()
         assert following is not None
         assert following.number == 4
-    (aside,) = (folder / "trials").glob("*.damaged-*")
+    (aside,) = folder.glob("*.damaged-*")
     assert aside.read_bytes() == content
     assert str(damaged) in only_line(first)
     assert f"set aside as {aside.name}" in first
