@@ -8,6 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from search.cli import options
 from search.cli.options import OptionalFloat, OptionalStr, Results
 
 

@@ -13,14 +13,36 @@ SpecFile = Annotated[
     Optional[Path],  # noqa: UP045 (typer reads this form)
     typer.Argument(help="TOML file that describes the study", metavar="[SPEC.toml]"),
 ]
-Results = Annotated[Path, typer.Option(help="folder of results", show_default=True)]
+
+
+def _located(place: str) -> Path:
+    from search.mirror import locate
+    from trainables.errors import InvalidRequest
+
+    try:
+        return locate(place)
+    except InvalidRequest as error:  # a ValueError too, which Typer would tell in its own words
+        raise typer.BadParameter(str(error)) from None
+
+
+Results = Annotated[
+    Path,
+    typer.Option(
+        help="folder of results, or a URI (s3://bucket/folder)",
+        parser=_located,
+        show_default="results",
+        metavar="PLACE",
+    ),
+]
 Data = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="folder of datasets (downloads go there) [default: user's cache]"),
 ]
 Artifacts = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(help="folder of models and generators [default: user's cache]"),
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        help="folder of models and generators, or a URI [default: user's cache]", metavar="PLACE"
+    ),
 ]
 Method = Annotated[Optional[str], typer.Option(help="see `forgetune methods`")]  # noqa: UP045
 Dataset = Annotated[
@@ -139,7 +161,7 @@ def settings(texts: list[str] | None) -> dict[str, Any]:
     return dict(parse_setting(text) for text in texts or [])
 
 
-def places(data: Path | None, artifacts: Path | None) -> Any:
+def places(data: Path | None, artifacts: str | None) -> Any:
     """Where data and artifacts lie, with what was not given at its default."""
     from trainables.scenario import Places
 

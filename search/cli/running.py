@@ -94,6 +94,7 @@ def run(
     from rich.console import Console
 
     from search import spec as specs
+    from search.mirror import place_of
     from search.progress import Progress
     from search.study import Study
 
@@ -124,7 +125,7 @@ def run(
     study = Study(
         specs.load_spec(spec, overrides), root=results, places=options.places(data, artifacts)
     )
-    progress.say(f"study {study.name} in {study.folder}")
+    progress.say(f"study {study.name} in {place_of(study.folder)}")
     finished = study.run(progress)
     _show_findings(study, results)
     if save is not None:
@@ -302,6 +303,7 @@ def _show_findings(study: Any, results: Path) -> None:
 
     from search import tables
     from search.analysis import best as select
+    from search.mirror import place_of
 
     table = study.results()
     console = Console()
@@ -313,5 +315,5 @@ def _show_findings(study: Any, results: Path) -> None:
     tables.show(console, tables.configurations("Pareto front", front, False))
     tables.show(console, tables.configurations("Best configuration", chosen, False))
     show_agreement(table)
-    where = "" if results == Path("results") else f" --results {results}"
+    where = "" if results == Path("results") else f" --results {place_of(results)}"
     console.print(f"more: forgetune best {study.name}{where}", highlight=False, soft_wrap=True)
