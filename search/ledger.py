@@ -29,6 +29,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from search import pruners, results, samplers
+from search.mirror import LEASE_SECONDS, Lease, mirror_of, move, put, remove
 from search.space import SearchSpace
 from search.spec import StudySpec, differences, scenario_of
 from trainables import methods
@@ -101,6 +102,7 @@ class Ledger:
         self._tickets: deque[Ticket] = deque()
         self._rows: dict[int, results.Row] = {}
         self._loose = 0
+        self._lease: Lease | None = None
         most = samplers.limit(spec.sampler, spec.seed, self._space.distributions)
         self.target = spec.trials if most is None else min(spec.trials, most)
         if self.target < spec.trials:
@@ -118,10 +120,10 @@ class Ledger:
             self._study = self._open_journal()
             self._reconcile()
         except OSError as error:
-            self._lock.release()
+            self._release()
             raise results.unusable(self.folder, error) from error
         except BaseException:
-            self._lock.release()
+            self._release()
             raise
         return self
 
@@ -130,7 +132,15 @@ class Ledger:
             (self.folder / "running.json").unlink(missing_ok=True)
         if self._fresh and not self._study.get_trials(deepcopy=False):
             # Refused before its first trial: leave nothing behind.
+            with contextlib.suppress(OSError):
+                remove(self.folder / "study.json")
             shutil.rmtree(self.folder, ignore_errors=True)
+        self._release()
+
+    def _release(self) -> None:
+        if self._lease is not None:
+            with contextlib.suppress(OSError):
+                self._lease.release()
         self._lock.release()
 
     @property
@@ -268,9 +278,27 @@ class Ledger:
         running = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         try:
             write_whole(holder, json.dumps(running).encode())
-        except OSError:
+            self._take_lease()
+        except BaseException:
             self._lock.release()
             raise
+
+    def _take_lease(self) -> None:
+        """Of results that other machines see, a lock of this one holds nobody off."""
+        mirror = mirror_of(self.folder)
+        if mirror is None:
+            return
+        lease = Lease(self.folder, mirror)
+        held = lease.acquire()
+        if held is not None:
+            raise StudyHeld(
+                f"study {self.name} is being run by process {held.pid} on {held.host} (heard of "
+                f"{held.age:.0f} s ago); wait for it, or, if it is gone, until it has been silent "
+                f"for {LEASE_SECONDS:.0f} s"
+            )
+        self._lease = lease
+        # What this machine knew of running trials may be long past: the rows say how things are.
+        (self.folder / "journal.log").unlink(missing_ok=True)
 
     def _described(self) -> dict[str, Any]:
         return results.load_json(self.folder / "study.json") or {}
@@ -299,12 +327,12 @@ class Ledger:
                 )
         elif path.exists():
             aside = path.with_name(f"study.json.damaged-{int(time.time())}")
-            path.rename(aside)
+            move(path, aside)
             self.notes.append(f"{path}: not readable; set aside as {aside.name} and written anew")
         self._write_description({**described, **mine})
 
     def _write_description(self, described: Mapping[str, Any]) -> None:
-        write_whole(self.folder / "study.json", json.dumps(described, indent=1).encode())
+        put(self.folder / "study.json", json.dumps(described, indent=1).encode())
 
     def _open_journal(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -351,7 +379,7 @@ class Ledger:
         for item in damaged:
             # Out of the folder of trials, which others' readers read whole.
             aside = self.folder / f"{item.path.name}.damaged-{int(time.time())}"
-            item.path.rename(aside)
+            move(item.path, aside)
             self.notes.append(f"{item}; set aside as {aside.name}")
         self._rows = {row["number"]: dict(row) for row in results.rows_of(table)}
         self._loose = len(list((self.folder / "trials").glob("part-*.parquet")))

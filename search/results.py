@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from search.mirror import locate, place_of, put, remove
 from trainables.errors import InvalidRequest, unknown
-from trainables.files import write_whole
 from trainables.outcome import CURVE, METRICS
 
 SCHEMA_VERSION = 1
@@ -128,15 +128,16 @@ def _write(path: Path, table: pa.Table) -> None:
     pq.write_table(table, sink)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, sink.getvalue().to_pybytes())
+        put(path, sink.getvalue().to_pybytes())
     except OSError as error:
         raise unusable(path.parent, error) from error
 
 
 def unusable(folder: Path, error: OSError) -> InvalidRequest:
     """A results folder that cannot be written."""
+    why = error.strerror or error
     return InvalidRequest(
-        f"the results folder {folder} cannot be written ({error.strerror or error}); what had "
+        f"the results folder {place_of(folder)} cannot be written ({why}); what had "
         "settled is kept: make room or choose another with --results, and run the same command"
     )
 
@@ -178,15 +179,15 @@ def _read_parts(folder: Path) -> tuple[list[pa.Table], list[Damage]]:
 def scan(results: Path | str, study: str | None = None) -> pa.Table:
     """All rows in a results folder (or of one study) as one Arrow table.
 
-    `scan("results").to_pandas()` gives a data frame. Damaged files are left out; `examine` names
-    them. Raises InvalidRequest if there is no such study.
+    `scan("results").to_pandas()` gives a data frame; a URI will do for a folder. Damaged files are
+    left out; `examine` names them. Raises InvalidRequest if there is no such study.
     """
     return examine(results, study)[0]
 
 
 def examine(results: Path | str, study: str | None = None) -> tuple[pa.Table, list[Damage]]:
     """What `scan` gives, and the files that cannot be read."""
-    root = Path(results)
+    root = locate(results)
     names = [study] if study is not None else study_names(root)
     found = [read_study(existing(root, name)) for name in names]
     return _combine([table for table, _ in found]), [item for _, bad in found for item in bad]
@@ -214,8 +215,10 @@ def existing(results: Path, name: str) -> Path:
     if not folder.is_dir():
         known = study_names(results)
         if not known:
-            raise InvalidRequest(f"there are no studies in {results}; `forgetune run` makes one")
-        raise InvalidRequest(unknown(f"study in {results}", name, known))
+            raise InvalidRequest(
+                f"there are no studies in {place_of(results)}; `forgetune run` makes one"
+            )
+        raise InvalidRequest(unknown(f"study in {place_of(results)}", name, known))
     return folder
 
 
@@ -235,7 +238,7 @@ def compact(folder: Path) -> None:
     try:
         for path in parts:
             if path not in bad:
-                path.unlink()
+                remove(path)
     except OSError as error:
         raise unusable(folder, error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from search import results
 from search.analysis.best import by_gap
+from search.mirror import Lease, mirror_of
 from trainables.outcome import State
 
 
@@ -58,6 +60,11 @@ def status(root: Path, name: str) -> Status:
 
 def _holder(folder: Path) -> dict[str, Any] | None:
     """Who runs the study, if anyone does: the kernel's lock says, not a file left behind."""
+    mirror = mirror_of(folder)
+    if mirror is not None:
+        elsewhere = Lease(folder, mirror).holder()
+        if elsewhere is not None and elsewhere.host != socket.gethostname():
+            return {"pid": elsewhere.pid, "host": elsewhere.host}
     lock = folder / "lock"
     if not lock.exists():
         return None

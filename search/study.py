@@ -13,6 +13,7 @@ from rich.console import Console
 from search import results
 from search.analysis.best import by_gap
 from search.ledger import Ledger
+from search.mirror import locate, mirror_of
 from search.progress import Progress
 from search.spec import StudySpec, fingerprint, load_spec, measured, resolve, scenario_of
 from trainables.scenario import Places
@@ -27,8 +28,9 @@ class Study:
 
     Study.from_toml("study.toml").run()
 
-    `places` says where data and artifacts lie, `root` where results go. Raises InvalidRequest for
-    a specification that cannot be run.
+    `places` says where data and artifacts lie, `root` where results go: a folder, or a URI such as
+    s3://bucket/results. Raises InvalidRequest for a specification that cannot be run and a URI that
+    cannot be reached.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class Study:
         places: Places | None = None,
     ) -> None:
         self.places = places or Places()
-        self.root = Path(root)
+        self.root = locate(root)
         self.spec = resolve(spec or StudySpec(), self.places)
 
     @classmethod
@@ -135,6 +137,9 @@ class Study:
             folder.mkdir(parents=True, exist_ok=True)
             written.append(folder / f"{title}.png")
             write_sheet(written[-1], images)
+            mirror = mirror_of(written[-1].absolute())
+            if mirror is not None:
+                mirror.push(written[-1].absolute())
         return written
 
     def _prepare(self, shown: Progress) -> tuple[Workbench, Allotment, dict[str, float | None]]:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock
 from safetensors.torch import load as load_tensors
@@ -59,21 +59,33 @@ def key_of(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-class Store:
-    """Artifacts in one folder, shared by any number of processes.
+class Depot(Protocol):
+    """A place that machines share: files by name, which appear whole."""
 
-    Raises InvalidRequest where the folder cannot be read or written.
+    def read(self, name: str) -> bytes | None: ...
+
+    def write(self, name: str, content: bytes) -> None: ...
+
+
+class Store:
+    """Artifacts in one folder, shared by any number of processes, and in the `depot` that machines
+    share, if there is one: what is there is fetched once for each machine, and what is built is
+    sent there.
+
+    Raises InvalidRequest where the folder or the depot cannot be read or written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, depot: Depot | None = None) -> None:
         self.folder = folder
+        self._depot = depot
 
     def has(self, kind: str, description: Mapping[str, Any]) -> bool:
         """Whether the artifact is there and matches its checksum."""
+        paths = self._paths(kind, description)
         try:
-            _read(*self._paths(kind, description))
+            _read(*paths)
         except (OSError, _Damaged):
-            return False
+            return self._depot is not None and self._depot.read(paths[1].name) is not None
         return True
 
     def obtain(
@@ -113,6 +125,8 @@ class Store:
                 pass
             except _Damaged as damage:
                 note = f"{facts.name}: {damage}; set aside as {self._set_aside(weights, facts)}"
+            if note is None and (fetched := self._fetch(weights, facts)) is not None:
+                return fetched
             started = time.perf_counter()
             try:
                 tensors, found = build()
@@ -120,8 +134,30 @@ class Store:
                 raise _BuilderFailed(error) from error
             seconds = time.perf_counter() - started
             _write(weights, facts, kind, description, tensors, found, seconds)
+            self._send(weights, facts)
             origin = "rebuilt" if note else "built"
             return replace(_read(weights, facts), origin=origin, note=note)
+
+    def _fetch(self, weights: Path, facts: Path) -> Artifact | None:
+        """The artifact from the depot; None if it is not there, whole."""
+        if self._depot is None:
+            return None
+        described = self._depot.read(facts.name)
+        content = None if described is None else self._depot.read(weights.name)
+        if described is None or content is None:
+            return None
+        write_whole(weights, content)
+        write_whole(facts, described)
+        try:
+            return _read(weights, facts)
+        except _Damaged:
+            return None  # built anew, and sent in its place
+
+    def _send(self, weights: Path, facts: Path) -> None:
+        if self._depot is not None:
+            # The description last: where it is, the weights are.
+            self._depot.write(weights.name, weights.read_bytes())
+            self._depot.write(facts.name, facts.read_bytes())
 
     def _paths(self, kind: str, description: Mapping[str, Any]) -> tuple[Path, Path]:
         name = f"{kind}-{key_of(description)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +26,22 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class Places:
-    """Where data and artifacts lie on this machine; never part of what a trial *is*."""
+    """Where data and artifacts lie; never part of what a trial *is*.
+
+    `artifacts` is a folder of this machine. Given as a URI, that is `depot`, which machines share,
+    and the folder holds what this one has fetched from there.
+    """
 
     data: Path = field(default_factory=lambda: cache_folder() / "data")
     artifacts: Path = field(default_factory=lambda: cache_folder() / "artifacts")
+    depot: str | None = None
 
     def __post_init__(self) -> None:
+        if "://" in str(self.artifacts):
+            uri = str(self.artifacts).rstrip("/")
+            object.__setattr__(self, "depot", uri)
+            key = hashlib.sha256(uri.encode()).hexdigest()[:16]
+            object.__setattr__(self, "artifacts", cache_folder() / "depots" / key)
         # Workers run in other folders than the one in which a relative path was meant.
         for name in ("data", "artifacts"):
             object.__setattr__(self, name, Path(getattr(self, name)).expanduser().absolute())

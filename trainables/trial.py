@@ -127,9 +127,7 @@ def trial_phases(
     yield outcome(state), unlearned
 
 
-def _measure(
-    workbench: Workbench, model: nn.Module, expensive: tuple[str, ...]
-) -> Measured:
+def _measure(workbench: Workbench, model: nn.Module, expensive: tuple[str, ...]) -> Measured:
     """Every metric that the scenario allows: without data, the synthetic ones alone."""
     metrics: dict[str, float] = {}
     by_class: dict[str, list[float | None]] = {}

@@ -33,6 +33,7 @@ from trainables.metrics.compare import Comparison
 from trainables.metrics.evaluate import Evaluator, predict
 from trainables.metrics.synthetic import SyntheticEvaluator
 from trainables.recipes import GAN, Origin, classes_of, inversion_seed
+from trainables.remote import Remote
 from trainables.scenario import NO_DATASET, Places, Scenario
 from trainables.sources import Raw, read
 from trainables.training import fit
@@ -62,7 +63,8 @@ class Workbench:
     def __init__(self, scenario: Scenario, places: Places, device: torch.device) -> None:
         self.scenario = scenario
         self.device = device
-        self._store = Store(places.artifacts)
+        depot = None if places.depot is None else Remote(places.depot)
+        self._store = Store(places.artifacts, depot)
         self._data_root = places.data
         self._seconds: dict[str, float] = {}
         self._members: list[kegnet.Generator] = []
@@ -171,7 +173,7 @@ class Workbench:
 
     @cached_property
     def training_curves(self) -> dict[str, list[dict[str, float]]]:
-        """"base" and "retrained": training loss and validation accuracy (percent) of each epoch.
+        """ "base" and "retrained": training loss and validation accuracy (percent) of each epoch.
 
         Models whose training was not ours have none.
         """

@@ -1069,7 +1069,7 @@ def test_a_row_that_cannot_be_written_can_be_settled_later(
         ticket = ledger.ask()
         assert ticket is not None
         with monkeypatch.context() as patch:
-            patch.setattr(results, "write_whole", disk_full)
+            patch.setattr(results, "put", disk_full)
             with pytest.raises(InvalidRequest) as caught:
                 ledger.settle(ticket, toy_outcome(ticket))
         message = only_line(str(caught.value))
@@ -1090,7 +1090,7 @@ def test_a_row_that_could_not_be_written_is_run_again_by_the_next_run(
         settle(ledger, 2)
         ticket = ledger.ask()
         assert ticket is not None
-        patch.setattr(results, "write_whole", disk_full)
+        patch.setattr(results, "put", disk_full)
         with pytest.raises(InvalidRequest):
             ledger.settle(ticket, toy_outcome(ticket))
     rows = stored(tmp_path)
@@ -1142,7 +1142,7 @@ def test_references_that_cannot_be_written_are_refused_in_one_line(
 ) -> None:
     references = {"base": {"mia": 60.0}, "retrained": {"mia": 10.0}}
     with open_ledger(tmp_path) as ledger:
-        monkeypatch.setattr(ledger_module, "write_whole", disk_full)
+        monkeypatch.setattr(ledger_module, "put", disk_full)
         with pytest.raises(InvalidRequest) as caught:
             ledger.record_references(references)
         assert "No space left on device" in only_line(str(caught.value))
@@ -1170,6 +1170,7 @@ def test_a_study_that_could_not_be_opened_is_not_held(
 
     with monkeypatch.context() as patch:
         patch.setattr(ledger_module, "write_whole", failing)
+        patch.setattr(ledger_module, "put", failing)
         with pytest.raises(InvalidRequest) as caught, open_ledger(tmp_path):
             pass
     assert calls[-1] == ["running.json", "study.json"][call - 1]
@@ -1228,7 +1229,7 @@ def test_a_row_has_settled_even_if_the_parts_cannot_be_joined(
 
     with open_ledger(tmp_path) as ledger, monkeypatch.context() as patch:
         settle(ledger, 1)
-        patch.setattr(results, "write_whole", no_room_for_the_joined)
+        patch.setattr(results, "put", no_room_for_the_joined)
         with pytest.raises(InvalidRequest, match="No space left on device"):
             settle(ledger, 1)
         assert ledger.settled == 2

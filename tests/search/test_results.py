@@ -370,7 +370,7 @@ def test_a_compaction_that_cannot_be_written_leaves_the_parts(
     write(folder, toy_row(0), toy_row(1))
     before = parts(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(results, "write_whole", disk_full)
+        patch.setattr(results, "put", disk_full)
         with pytest.raises(InvalidRequest, match="No space left on device"):
             results.compact(folder)
     assert parts(folder) == before
@@ -403,7 +403,7 @@ def disk_full(path: Path, content: bytes) -> None:
 def test_a_row_that_cannot_be_written_is_refused_in_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "write_whole", disk_full)
+    monkeypatch.setattr(results, "put", disk_full)
     with pytest.raises(InvalidRequest) as caught:
         write(folder, toy_row(0))
     message = only_line(str(caught.value))

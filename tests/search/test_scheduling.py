@@ -275,7 +275,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
         whole(path, content)
         written.append(path)
 
-    monkeypatch.setattr(results, "write_whole", full_after_three)
+    monkeypatch.setattr(results, "put", full_after_three)
     with (
         Ledger(spec(places), tmp_path, "data") as ledger,
         pytest.raises(InvalidRequest, match="No space left on device"),
