@@ -267,7 +267,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     tmp_path: Path, notes: Path, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
-    whole = results.write_whole
+    whole = results.put
 
     def full_after_three(path: Path, content: bytes) -> None:
         if len(written) == 3:
