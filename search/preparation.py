@@ -13,6 +13,7 @@ from search.spec import StudySpec, measured
 from trainables import methods
 from trainables.errors import ForgetuneError
 from trainables.scenario import Places
+from trainables.shipping import Shipment
 from trainables.workbench import Workbench, prepare_part
 
 Report = Callable[[str, dict[str, Any], int, int], None]
@@ -27,7 +28,12 @@ def parts(bench: Workbench, spec: StudySpec) -> list[list[str]]:
 
 
 def prepare(
-    bench: Workbench, spec: StudySpec, places: Places, allotment: Allotment, report: Report
+    bench: Workbench,
+    spec: StudySpec,
+    places: Places,
+    allotment: Allotment,
+    report: Report,
+    shipment: Shipment | None = None,
 ) -> dict[str, float | None]:
     """See that every artifact of the study is there; for each that had to be built the seconds
     that took, for the others None.
@@ -45,7 +51,8 @@ def prepare(
         done += len(stage) - len(missing)
         spent |= dict.fromkeys(set(stage) - set(missing))
         running = {
-            task.remote(bench.scenario, places, name, allotment.cpus): name for name in missing
+            task.remote(bench.scenario, places, name, allotment.cpus, shipment): name
+            for name in missing
         }
         try:
             while running:

@@ -9,6 +9,7 @@ import logging
 import os
 import tempfile
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +20,15 @@ from typing import Any, Protocol
 import ray
 from ray import tune
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search.ledger import Ledger, Ticket
 from search.results import Row
 from search.spec import StudySpec
 from trainables.errors import InvalidRequest
 from trainables.outcome import METRICS, Outcome, State
+from trainables.scenario import Places, Scenario
+from trainables.shipping import Shipment
 
 TUNE_SETTINGS = {
     # No result files of Tune's own and no snapshots of its state: the ledger is the truth.
@@ -39,6 +43,9 @@ TUNE_SETTINGS = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
 """Tune is told these through the environment only."""
+
+VERSIONS_SECONDS = 120.0
+"""How long a machine may take to say which versions it has."""
 
 TICKET = "_ticket"
 SLOT = "_slot"
@@ -70,12 +77,103 @@ class Allotment:
     workers: int
 
 
-def start_ray() -> None:
-    """Start Ray on this machine unless this process is connected already."""
-    if not ray.is_initialized():
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+def start_ray(address: str | None = None) -> None:
+    """Start Ray on this machine unless this process is connected already; or connect to the cluster
+    at `address` ("auto": the one that this machine belongs to).
+
+    Raises InvalidRequest if there is no cluster there.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        ray.init(include_dashboard=False, **quiet)
+        return
+    if address.startswith("ray://"):
+        raise InvalidRequest(
+            "a study is driven from inside its cluster, so that it outlives this machine's "
+            "connection: `forgetune submit` sends it there"
+        )
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise InvalidRequest(f"no Ray cluster at {address}: {why}") from None
+
+
+def check_versions() -> None:
+    """Raises InvalidRequest if a machine of the cluster has other versions than this one: numbers
+    would differ, or trials crash in the middle."""
+    mine = _versions()
+    for node in _machines():
+        where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        asked = ray.remote(num_cpus=0)(_versions).options(scheduling_strategy=where).remote()
+        try:
+            theirs = ray.get(asked, timeout=VERSIONS_SECONDS)
+        except (ray.exceptions.RayError, ImportError) as error:
+            why = " ".join(str(error).split())[-200:]
+            raise InvalidRequest(
+                f"the machine {node['NodeManagerAddress']} cannot run trials; is forgetune "
+                f"{mine['forgetune']} installed there? ({why})"
+            ) from None
+        other = [f"{name} {theirs[name]} (here {mine[name]})" for name in mine
+                 if theirs[name] != mine[name]]  # fmt: skip
+        if other:
+            raise InvalidRequest(
+                f"the machine {node['NodeManagerAddress']} has other versions: {', '.join(other)}"
+            )
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"python": python, **{name: version(name) for name in ("forgetune", "torch", "ray")}}
+
+
+def _machines() -> list[dict[str, Any]]:
+    """The nodes that can run something."""
+    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+
+
+class Depot:
+    """Serves this machine's artifacts to the cluster's others while it is open. A context manager
+    that gives the shipment for their workers; None where there is no other machine."""
+
+    def __init__(self, scenario: Scenario, places: Places) -> None:
+        self._scenario, self._places = scenario, places
+
+    def __enter__(self) -> Shipment | None:
+        from trainables.remote import Remote
+        from trainables.shipping import pack
+        from trainables.trainable import DepotActor, RayDepot
+
+        self._shipment: Shipment | None = None
+        me = ray.get_runtime_context().get_node_id()
+        if all(node["NodeID"] == me for node in ray.nodes() if node["Alive"]):
+            return None
+        if self._places.depot is not None:
+            depot: Any = Remote(self._places.depot)
+        else:
+            name = f"forgetune-depot-{uuid.uuid4().hex[:12]}"
+            here = NodeAffinitySchedulingStrategy(me, soft=False)
+            self._places.artifacts.mkdir(parents=True, exist_ok=True)
+            kind = ray.remote(num_cpus=0)(DepotActor)
+            options = {"name": name, "scheduling_strategy": here, "max_restarts": -1}
+            self._actor = kind.options(**options).remote(self._places.artifacts)
+            depot = RayDepot(name)
+        self._shipment = pack(self._scenario, self._places, depot)
+        return self._shipment
+
+    def __exit__(self, *_: object) -> None:
+        from trainables.shipping import unmark
+
+        if self._shipment is not None:
+            unmark(self._shipment)
 
 
 def allot(spec: StudySpec) -> Allotment:
@@ -84,11 +182,13 @@ def allot(spec: StudySpec) -> Allotment:
     Raises InvalidRequest for what no machine can give.
     """
     totals = ray.cluster_resources()
+    wanted = spec.resources
     most = {
-        kind: max(node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"])
+        kind: max((node["Resources"].get(kind, 0.0) for node in _machines()), default=0.0)
         for kind in ("CPU", "GPU")
     }
-    wanted = spec.resources
+    if not _machines():
+        return _allot_to_come(spec)
     gpus = wanted.gpus_per_trial
     if gpus is None:
         gpus = 1.0 if totals.get("GPU", 0) >= 1 else 0.0
@@ -100,10 +200,27 @@ def allot(spec: StudySpec) -> Allotment:
             raise InvalidRequest(
                 f"--{key} is {amount:g}, but the largest machine has {most[kind]:g} {kind}s"
             )
-    fit = int(totals["CPU"] // wanted.cpus_per_trial)
+    fit = int(totals.get("CPU", 0) // wanted.cpus_per_trial)
     if gpus:
         fit = min(fit, int(totals["GPU"] / gpus))
-    return Allotment(wanted.cpus_per_trial, gpus, max(1, min(fit, spec.concurrency or fit)))
+    workers = spec.concurrency or fit
+    if not _on_a_cluster():  # where machines may still come, more can be asked for
+        workers = min(fit, workers)
+    return Allotment(wanted.cpus_per_trial, gpus, max(1, workers))
+
+
+def _allot_to_come(spec: StudySpec) -> Allotment:
+    """The same where all machines are still to be started by the cluster's autoscaler."""
+    if spec.concurrency is None or spec.resources.gpus_per_trial is None:
+        raise InvalidRequest(
+            "the cluster has no machine for trials yet; say what to start: --gpus-per-trial (0 for "
+            "none) and --concurrency, the number of trials at once"
+        )
+    return Allotment(spec.resources.cpus_per_trial, spec.resources.gpus_per_trial, spec.concurrency)
+
+
+def _on_a_cluster() -> bool:
+    return len([node for node in ray.nodes() if node["Alive"]]) > 1
 
 
 def run_trials(

@@ -20,6 +20,7 @@ from trainables.scenario import Places
 
 if TYPE_CHECKING:
     from search.scheduling import Allotment
+    from trainables.shipping import Shipment
     from trainables.workbench import Workbench
 
 
@@ -29,7 +30,9 @@ class Study:
     Study.from_toml("study.toml").run()
 
     `places` says where data and artifacts lie, `root` where results go: a folder, or a URI such as
-    s3://bucket/results. Raises InvalidRequest for a specification that cannot be run and a URI that
+    s3://bucket/results, `address` which Ray
+    cluster runs it ("auto": the one of this machine; none: this machine alone). Raises
+    InvalidRequest for a specification that cannot be run and a URI that
     cannot be reached.
     """
 
@@ -39,8 +42,10 @@ class Study:
         *,
         root: Path | str = "results",
         places: Places | None = None,
+        address: str | None = None,
     ) -> None:
         self.places = places or Places()
+        self.address = address
         self.root = locate(root)
         self.spec = resolve(spec or StudySpec(), self.places)
 
@@ -115,7 +120,12 @@ class Study:
         Raises InvalidRequest for impossible resources and the error of what cannot be built.
         """
         with progress or Progress(Console(quiet=True)) as shown:
-            self._prepare(shown)
+            shown.doing("starting Ray")
+            from search import scheduling
+
+            scheduling.start_ray(self.address)
+            with scheduling.Depot(scenario_of(self.spec), self.places) as shipment:
+                self._prepare(shown, shipment)
 
     def preview(self, folder: Path) -> list[Path]:
         """Write contact sheets (PNG) of the study's generators, and of real images where there are
@@ -142,26 +152,39 @@ class Study:
                 mirror.push(written[-1].absolute())
         return written
 
-    def _prepare(self, shown: Progress) -> tuple[Workbench, Allotment, dict[str, float | None]]:
-        shown.doing("starting Ray")
+    def _prepare(
+        self, shown: Progress, shipment: Shipment | None
+    ) -> tuple[Workbench, Allotment, dict[str, float | None]]:
         from search import preparation, scheduling
         from trainables.workbench import shared_workbench
 
-        scheduling.start_ray()
+        if shipment is not None:
+            shown.doing("asking the machines for their versions")
+            scheduling.check_versions()
         allotment = scheduling.allot(self.spec)
         shown.doing("preparing what the trials share")
         bench = shared_workbench(scenario_of(self.spec), self.places)
-        spent = preparation.prepare(bench, self.spec, self.places, allotment, shown.prepared)
+        spent = preparation.prepare(
+            bench, self.spec, self.places, allotment, shown.prepared, shipment
+        )
         found = list(spent.values()).count(None)
         where = self.places.artifacts
         shown.say(f"artifacts: {len(spent) - found} built, {found} found in {where}")
         return bench, allotment, spent
 
     def _search(self, ledger: Ledger, shown: Progress) -> None:
-        bench, allotment, spent = self._prepare(shown)
+        shown.doing("starting Ray")
+        from search import scheduling
+
+        scheduling.start_ray(self.address)
+        with scheduling.Depot(scenario_of(self.spec), self.places) as shipment:
+            self._run_trials(ledger, shown, shipment)
+
+    def _run_trials(self, ledger: Ledger, shown: Progress, shipment: Shipment | None) -> None:
         from search import scheduling
         from trainables.trainable import trainable
 
+        bench, allotment, spent = self._prepare(shown, shipment)
         ledger.record_references(bench.references)
         ledger.record(
             {
@@ -185,5 +208,6 @@ class Study:
             curve=self.spec.curves,
             report_phases=self.spec.pruner != "none",
             settle_failures=True,
+            shipment=shipment,
         )
         scheduling.run_trials(ledger, kind, allotment, shown)

@@ -66,6 +66,8 @@ class Depot(Protocol):
 
     def write(self, name: str, content: bytes) -> None: ...
 
+    def __hash__(self) -> int: ...
+
 
 class Store:
     """Artifacts in one folder, shared by any number of processes, and in the `depot` that machines

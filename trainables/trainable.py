@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from torch import nn
 
 from trainables import methods
 from trainables.errors import TrialFailed
+from trainables.files import write_whole
 from trainables.outcome import Outcome, State
 from trainables.scenario import Places, Scenario
+from trainables.shipping import Shipment, unpack
 from trainables.trial import trial_phases
 from trainables.workbench import save_model, shared_workbench, use_threads
 
@@ -33,6 +35,7 @@ def trainable(
     curve: bool = False,
     report_phases: bool = False,
     settle_failures: bool = False,
+    shipment: Shipment | None = None,
 ) -> type[tune.Trainable]:
     """A class Trainable for anyone's `ray.tune.Tuner`, reusable between trials.
 
@@ -47,7 +50,9 @@ def trainable(
     and one more, the last, all of the above.
 
     A failing trial raises, as Tune's users expect, unless `settle_failures` asks for a result
-    with its state and reason. Raises InvalidRequest for an unknown method.
+    with its state and reason. `shipment` is for clusters whose machines share no disk: what it
+    holds is used instead of `scenario` and `places` there. Raises InvalidRequest for an unknown
+    method.
     """
     methods.load(method)
     where = places or Places()
@@ -55,7 +60,9 @@ def trainable(
     class UnlearningTrial(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
             use_threads(_cpus_assigned())
-            self.bench = shared_workbench(scenario, where)
+            here = (scenario, where, None) if shipment is None else unpack(shipment)
+            self.bench = shared_workbench(*here)
+            self.bench.share_device(_gpus_assigned())
             self.phases = self.begin()
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -93,6 +100,42 @@ def trainable(
 
     UnlearningTrial.__name__ = f"{method}_trial"
     return UnlearningTrial
+
+
+class DepotActor:
+    """Serves files of the driver's artifacts folder to machines that do not see it, and takes what
+    they build. Names are plain file names."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> bytes | None:
+        path = self._folder / Path(name).name
+        return path.read_bytes() if path.is_file() else None
+
+    def write(self, name: str, content: bytes) -> None:
+        write_whole(self._folder / Path(name).name, content)
+
+
+@dataclass(frozen=True)
+class RayDepot:
+    """The depot behind the actor of this name; content travels through Ray's object store."""
+
+    name: str
+
+    def read(self, name: str) -> bytes | None:
+        actor: Any = ray.get_actor(self.name)
+        found: bytes | None = ray.get(actor.read.remote(name))
+        return found
+
+    def write(self, name: str, content: bytes) -> None:
+        actor: Any = ray.get_actor(self.name)
+        ray.get(actor.write.remote(name, content))
+
+
+def _gpus_assigned() -> float:
+    """The share of GPUs that Ray gave this worker; 0 where it has none."""
+    return float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0))
 
 
 def _cpus_assigned() -> int:

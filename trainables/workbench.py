@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from trainables import models, recipes
 from trainables.access import Access, Granted
-from trainables.artifacts import Artifact, Built, Store
+from trainables.artifacts import Artifact, Built, Depot, Store
 from trainables.data import Dataset, Samples, load
 from trainables.errors import DataError, GeneratorError
 from trainables.files import write_whole
@@ -35,6 +35,7 @@ from trainables.metrics.synthetic import SyntheticEvaluator
 from trainables.recipes import GAN, Origin, classes_of, inversion_seed
 from trainables.remote import Remote
 from trainables.scenario import NO_DATASET, Places, Scenario
+from trainables.shipping import Shipment, unpack
 from trainables.sources import Raw, read
 from trainables.training import fit
 from trainables.weights import Weights, inspect
@@ -57,17 +58,31 @@ GAN_CHECK_SAMPLES = 500
 class Workbench:
     """Everything that trials of `scenario` share, kept on `device` between trials.
 
+    Artifacts that are missing come from `depot`, or the one of `places`, before they are built.
     Raises DataError for unreadable data and InvalidRequest for an unusable artifacts folder.
     """
 
-    def __init__(self, scenario: Scenario, places: Places, device: torch.device) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        places: Places,
+        device: torch.device,
+        depot: Depot | None = None,
+    ) -> None:
         self.scenario = scenario
         self.device = device
-        depot = None if places.depot is None else Remote(places.depot)
+        if depot is None and places.depot is not None:
+            depot = Remote(places.depot)
         self._store = Store(places.artifacts, depot)
         self._data_root = places.data
         self._seconds: dict[str, float] = {}
         self._members: list[kegnet.Generator] = []
+
+    def share_device(self, share: float) -> None:
+        """Take no more than this share (0 to 1) of a GPU's memory: Ray counts fractions of a GPU,
+        but keeps nobody from taking all of it. Elsewhere there is nothing to do."""
+        if self.device.type == "cuda" and 0 < share < 1:
+            torch.cuda.set_per_process_memory_fraction(share, self.device)
 
     @property
     def has_data(self) -> bool:
@@ -472,9 +487,10 @@ class Workbench:
 
 
 @lru_cache(maxsize=1)
-def shared_workbench(scenario: Scenario, places: Places) -> Workbench:
+def shared_workbench(scenario: Scenario, places: Places, depot: Depot | None = None) -> Workbench:
     """This process' workbench, on its GPU if it has one; kept until another scenario comes."""
-    return Workbench(scenario, places, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Workbench(scenario, places, device, depot)
 
 
 def use_threads(count: int) -> None:
@@ -482,10 +498,14 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def prepare_part(scenario: Scenario, places: Places, name: str, threads: int) -> dict[str, Any]:
-    """`Workbench.prepare` in a process of its own, with this many CPU threads."""
+def prepare_part(
+    scenario: Scenario, places: Places, name: str, threads: int, shipment: Shipment | None = None
+) -> dict[str, Any]:
+    """`Workbench.prepare` in a process of its own, with this many CPU threads; from the shipment
+    where the process may be on another machine."""
     use_threads(threads)
-    return shared_workbench(scenario, places).prepare(name)
+    here = (scenario, places, None) if shipment is None else unpack(shipment)
+    return shared_workbench(*here).prepare(name)
 
 
 def save_model(model: nn.Module, path: Path, image_size: tuple[int, ...]) -> None:

@@ -83,6 +83,10 @@ def run(
         Optional[Path],  # noqa: UP045
         typer.Option(help="write the best trial's unlearned weights to this .safetensors file"),
     ] = None,
+    address: Annotated[
+        OptionalStr,
+        typer.Option(help="Ray cluster to run on; auto: that of this machine [default: none]"),
+    ] = None,
     results: Results = Path("results"),
     data: Data = None,
     artifacts: Artifacts = None,
@@ -123,7 +127,10 @@ def run(
         options.check_file("--save", save)
     progress = Progress(Console(stderr=True))
     study = Study(
-        specs.load_spec(spec, overrides), root=results, places=options.places(data, artifacts)
+        specs.load_spec(spec, overrides),
+        root=results,
+        places=options.places(data, artifacts),
+        address=address,
     )
     progress.say(f"study {study.name} in {place_of(study.folder)}")
     finished = study.run(progress)
