@@ -46,8 +46,7 @@ def compare(
         spec = study.spec
         try:
             Progress(console).say(f"{spec.method}: study {study.name}")
-            if not study.run(Progress(console)):
-                raise KeyboardInterrupt
+            study.run(Progress(console))
             best = by_gap(study.results(), top).to_pylist()
             if not best:
                 entries.append(Entry(spec.method, reason="no trial completed"))

@@ -100,7 +100,10 @@ class Ledger:
         self._retrained_mia = 0.0
         self._space = SearchSpace(spec.method, spec.space)
         self._tickets: deque[Ticket] = deque()
+        self._alone: dict[int, Ticket] = {}
         self._rows: dict[int, results.Row] = {}
+        self.spare_memory = False
+        """Whether trials share a GPU, so that one that ran out of memory may have enough alone."""
         self._loose = 0
         self._lease: Lease | None = None
         most = samplers.limit(spec.sampler, spec.seed, self._space.distributions)
@@ -157,6 +160,19 @@ class Ledger:
     def finished(self) -> bool:
         return self.settled >= self.target
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left to hand out but what is to be run alone."""
+        return self.settled + len(self._alone) >= self.target
+
+    def hand_out_alone(self) -> bool:
+        """From here on, hand out the trials that ran out of memory beside others; whether there
+        are any."""
+        self._tickets.extend(self._alone.values())
+        self._alone.clear()
+        self.spare_memory = False
+        return bool(self._tickets) and not self.finished
+
     def ask(self) -> Ticket | None:
         """The next trial to run, or None while there is none to hand out."""
         ticket = self._next()
@@ -191,14 +207,18 @@ class Ledger:
         except OSError as error:
             raise results.unusable(self.folder, error) from error
 
-    def settle(self, ticket: Ticket, outcome: Outcome) -> results.Row:
+    def settle(self, ticket: Ticket, outcome: Outcome) -> results.Row | None:
         """Record how a trial ended: Parquet first, then the journal.
 
-        A trial that has settled already is left as it is. Raises InvalidRequest if the results
+        A trial that has settled already is left as it is. One that ran out of memory beside others
+        is kept to be run alone, and None is returned. Raises InvalidRequest if the results
         folder cannot be written.
         """
         if ticket.number in self._rows:
             return self._rows[ticket.number]
+        if outcome.state is State.OOM and self.spare_memory:
+            self._alone[ticket.number] = replace(ticket, attempt=ticket.attempt + 1)
+            return None
         if not all(math.isfinite(value) for value in outcome.metrics.values()):
             reason = "a metric is not finite"
             outcome = replace(outcome, state=State.DIVERGED, metrics={}, reason=reason)

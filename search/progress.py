@@ -107,6 +107,10 @@ class Progress:
         self._running.discard(ticket.number)
         self.say(f"trial {ticket.number} lost its worker and is run again ({reason[:100]})")
 
+    def closing(self, running: int, why: str) -> None:
+        """No more trials begin; `running` are waited for."""
+        self.say(f"{why}: finishing {running} running trials")
+
     def tick(self) -> None:
         """Called often; keeps the time on a terminal current."""
         self._refresh()

@@ -38,6 +38,7 @@ def repeated(spec: StudySpec, name: str, count: int, values: Mapping[str, Any]) 
         "trials": count,
         "sampler": "random",
         "pruner": "none",
+        "time_budget": None,
         "seed": spec.seed + 1,
         "space": dict(values),
     }
@@ -45,11 +46,9 @@ def repeated(spec: StudySpec, name: str, count: int, values: Mapping[str, Any]) 
 
 
 def run(spec: StudySpec, root: Path, places: Places, console: Console) -> Study:
-    """A study that has run to its end. Raises KeyboardInterrupt for one that was interrupted and
-    what `Study.run` raises."""
+    """A study that has run to its end. Raises what `Study.run` raises."""
     study = Study(spec, root=root, places=places)
-    if not study.run(Progress(console)):
-        raise KeyboardInterrupt
+    study.run(Progress(console))
     return study
 
 

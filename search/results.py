@@ -61,6 +61,7 @@ LABEL_FIELDS = pa.schema(
         ("zero_shot", pa.bool_()),
         ("reported_json", pa.string()),
         ("queue_seconds", pa.float64()),
+        ("device_memory_mb", pa.float64()),
     ]
 )
 CLASS_FIELDS = pa.schema(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 import time
 import uuid
 from collections import Counter
@@ -40,6 +42,8 @@ TUNE_SETTINGS = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     # What goes on is shown by our own progress.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # The first Ctrl-C lets running trials finish, which Tune's own handler does not.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
 """Tune is told these through the environment only."""
@@ -66,6 +70,8 @@ class Observer(Protocol):
     def retried(self, ticket: Ticket, reason: str) -> None: ...
 
     def tick(self) -> None: ...
+
+    def closing(self, running: int, why: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -209,6 +215,12 @@ def allot(spec: StudySpec) -> Allotment:
     return Allotment(wanted.cpus_per_trial, gpus, max(1, workers))
 
 
+def alone(allotment: Allotment) -> Allotment:
+    """The same with a whole GPU for each trial."""
+    workers = max(1, int(allotment.workers * allotment.gpus))
+    return replace(allotment, gpus=1.0, workers=workers)
+
+
 def _allot_to_come(spec: StudySpec) -> Allotment:
     """The same where all machines are still to be started by the cluster's autoscaler."""
     if spec.concurrency is None or spec.resources.gpus_per_trial is None:
@@ -226,14 +238,19 @@ def _on_a_cluster() -> bool:
 def run_trials(
     ledger: Ledger, trainable: type[tune.Trainable], allotment: Allotment, observer: Observer
 ) -> None:
-    """Run trials through Ray Tune until the ledger's target has settled, or Ctrl-C.
+    """Run trials through Ray Tune until the ledger's target has settled or its time is over.
 
-    Raises InvalidRequest if the results folder can no longer be written.
+    The first Ctrl-C lets running trials finish, the second stops them. Raises KeyboardInterrupt
+    after either, and InvalidRequest if the results folder can no longer be written.
     """
     searcher = LedgerSearcher(ledger, allotment.workers)
     callback = SettlingCallback(searcher, ledger, observer)
     try:
-        with _environment(TUNE_SETTINGS), tempfile.TemporaryDirectory() as scratch:
+        with (
+            _environment(TUNE_SETTINGS),
+            tempfile.TemporaryDirectory() as scratch,
+            _on_interrupt(callback.interrupt),
+        ):
             tune.Tuner(
                 tune.with_resources(trainable, _slot_resources(allotment)),
                 tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
@@ -252,6 +269,21 @@ def run_trials(
     callback.settle_rest()
     if searcher.failure is not None:
         raise searcher.failure
+    if callback.interrupted:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _on_interrupt(handle: Callable[[], None]) -> Iterator[None]:
+    """Call `handle` at each Ctrl-C, in the body; only the main thread gets such."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: handle())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -300,6 +332,7 @@ class LedgerSearcher(Searcher):
         self._slots = slots
         self.tickets: dict[str, tuple[Ticket, int]] = {}
         self.running: set[str] = set()
+        self.closing = False
         self.failure: Exception | None = None
         """What keeps the ledger from going on. Raised here it would take Tune down with its running
         trials; the callback stops the run in order instead."""
@@ -310,7 +343,7 @@ class LedgerSearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        if self._ledger.finished:
+        if self._ledger.exhausted or self.closing:
             return Searcher.FINISHED
         load = Counter(slot for _, slot in self.tickets.values())
         slot = min(range(self._slots), key=lambda index: load[index])
@@ -358,6 +391,23 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         self._started: dict[str, float] = {}
         self._ended: list[tuple[Ticket, int, Outcome]] = []
         self._pruned: dict[str, int] = {}
+        self._deadline = time.monotonic() + (ledger.spec.time_budget or float("inf"))
+        self._awaited: set[str] = set()
+        self.interrupted = False
+
+    def interrupt(self) -> None:
+        """Ctrl-C: let running trials finish; again: do not wait for them."""
+        again, self.interrupted = self.interrupted, True
+        if again:
+            self._awaited = set()
+        else:
+            self._close("interrupted (Ctrl-C again stops them now)")
+
+    def _close(self, why: str) -> None:
+        """Begin no more trials; end when those that run now have ended."""
+        self._searcher.closing = True
+        self._awaited = set(self._searcher.running)
+        self._observer.closing(len(self._awaited), why)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._started[trial.trial_id] = time.time()
@@ -392,6 +442,8 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         # Writing takes longer than handing a worker its next trial, so that goes first.
         ready = [item for item in self._ended if not self._searcher.about_to_start(item[1])]
         self._settle(ready)
+        if time.monotonic() > self._deadline and not self._searcher.closing:
+            self._close("the time budget is over")
         self._observer.tick()
 
     def settle_rest(self) -> None:
@@ -405,7 +457,8 @@ class SettlingCallback(tune.Callback, tune.Stopper):
             self._guard(partial(self._ledger.settle, ticket, outcome))
 
     def stop_all(self) -> bool:
-        return self._searcher.failure is not None
+        over = self._searcher.closing and not self._awaited & self._searcher.running
+        return over or self._searcher.failure is not None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to stop this trial after the phase that it reports."""

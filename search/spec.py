@@ -34,7 +34,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 EXECUTION = (
     *("trials", "sampler", "pruner", "metrics", "curves"),
-    *("retries", "trial_timeout", "concurrency", "resources"),
+    *("retries", "trial_timeout", "time_budget", "concurrency", "resources"),
 )
 """What may change when a study is continued; all else says what the study *is*."""
 
@@ -106,8 +106,8 @@ class StudySpec(_Section):
     to the retrained model's a constraint. `pruner` stops trials early, in studies with one
     objective. `metrics` adds expensive ones to those of every trial; `curves` has every trial
     evaluated after each phase or epoch, as a pruner has. `retries` counts further attempts of a
-    trial whose worker died; `trial_timeout` is in seconds; `concurrency` bounds the trials run at
-    once.
+    trial whose worker died; `trial_timeout` and `time_budget` (no trial begins after it) are in
+    seconds; `concurrency` bounds the trials run at once.
     """
 
     name: str | None = None
@@ -122,6 +122,7 @@ class StudySpec(_Section):
     curves: bool = False
     retries: Annotated[int, Field(ge=0)] = 3
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
+    time_budget: Annotated[float, Field(gt=0)] | None = None
     concurrency: Positive | None = None
     scenario: ScenarioSpec = ScenarioSpec()
     inversion: InversionSpec = InversionSpec()

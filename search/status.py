@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections import Counter
@@ -33,6 +34,7 @@ class Status:
     seconds_left: float | None
     best: results.Row | None
     damaged: list[results.Damage]
+    advice: str | None = None
 
 
 def status(root: Path, name: str) -> Status:
@@ -55,7 +57,26 @@ def status(root: Path, name: str) -> Status:
         seconds_left=None if holder is None else _seconds_left(table, target, holder),
         best=best[0] if best else None,
         damaged=damaged,
+        advice=_advice(table),
     )
+
+
+CONTEXT_MB = 600.0
+MARGIN = 1.2
+"""What a process holds of a GPU's memory beside its tensors, about, and how much more than these
+its allocator takes."""
+
+
+def _advice(table: pa.Table) -> str | None:
+    """How many trials fit on a GPU, from what the largest took; None where none ran on one."""
+    peak, whole = pc.max(table["peak_memory_mb"]).as_py(), pc.min(table["device_memory_mb"]).as_py()
+    if peak is None or whole is None:
+        return None
+    fit = int(whole // (MARGIN * peak + CONTEXT_MB))
+    told = f"the largest trial took {peak:,.0f} of {whole:,.0f} MB of GPU memory"
+    if fit < 2:
+        return f"{told}: one at a time fits"
+    return f"{told}: {fit} fit on a GPU (--gpus-per-trial {math.floor(1000 / fit) / 1000:g})"
 
 
 def _holder(folder: Path) -> dict[str, Any] | None:

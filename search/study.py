@@ -75,9 +75,9 @@ class Study:
         """Run until the target number of trials has settled; whether it has.
 
         What settled before, in this process or another, is not run again. False means that the
-        run was interrupted. Raises StudyHeld if another process runs the study, InvalidRequest
-        for impossible resources, a changed specification or an unusable folder, and the error of
-        a base model or generator that cannot be built.
+        time budget was over. Raises KeyboardInterrupt after Ctrl-C, StudyHeld if another process
+        runs the study, InvalidRequest for impossible resources, a changed specification or an
+        unusable folder, and the error of a base model or generator that cannot be built.
         """
         about = fingerprint(self.spec, self.places)
         with (
@@ -86,9 +86,11 @@ class Study:
         ):
             for note in ledger.notes:
                 shown.say(note)
-            if not ledger.finished:
-                self._search(ledger, shown)
-            ledger.compact()
+            try:
+                if not ledger.finished:
+                    self._search(ledger, shown)
+            finally:
+                ledger.compact()
             return ledger.finished
 
     def save_best(self, path: Path) -> bool:
@@ -210,4 +212,7 @@ class Study:
             settle_failures=True,
             shipment=shipment,
         )
+        ledger.spare_memory = 0 < allotment.gpus < 1
         scheduling.run_trials(ledger, kind, allotment, shown)
+        if ledger.hand_out_alone():
+            scheduling.run_trials(ledger, kind, scheduling.alone(allotment), shown)

@@ -69,8 +69,9 @@ class Outcome:
     `evaluate_seconds` all evaluation, that of the curve included. `curve` has, where it was asked
     for, an entry with keys of `CURVE` for each phase or epoch of the method. `zero_shot` says
     whether the method needed nothing but the base model; `reported` is what the method reported.
-    `class_accuracy` and `test_class_accuracy` are percent correct on validation and on test images
-    of each class (None for a class without any), empty where there is no data.
+    `peak_memory_mb` is the most that the trial held of a GPU's memory, `device_memory_mb` all there
+    is (None on a CPU). `class_accuracy` and `test_class_accuracy` are percent correct on validation
+    and on test images of each class (None for a class without any), empty where there is no data.
     """
 
     state: State
@@ -86,6 +87,7 @@ class Outcome:
     prepare_seconds: float | None = None
     device: str = "cpu"
     peak_memory_mb: float | None = None
+    device_memory_mb: float | None = None
     host: str | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
     zero_shot: bool = False

@@ -91,6 +91,7 @@ def trial_phases(
             reason=reason,
             device=_device_name(workbench.device),
             peak_memory_mb=_peak_memory_mb(workbench.device),
+            device_memory_mb=_device_memory_mb(workbench.device),
             host=socket.gethostname(),
             curve=list(points),
             zero_shot=chosen.needs <= ZERO_SHOT and not workbench.scenario.inversion.few_shot,
@@ -249,3 +250,9 @@ def _peak_memory_mb(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     return torch.cuda.max_memory_allocated(device) / 1e6
+
+
+def _device_memory_mb(device: torch.device) -> float | None:
+    if device.type != "cuda":
+        return None
+    return torch.cuda.get_device_properties(device).total_memory / 1e6

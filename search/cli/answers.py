@@ -188,6 +188,8 @@ def status(
         for state, count in sorted(item.states.items()):
             if state != "complete":
                 console.print(f"{item.name}: {count} {state}", highlight=False)
+        if item.advice:
+            console.print(f"{item.name}: {item.advice}", highlight=False, soft_wrap=True)
         for damage in item.damaged:
             console.print(f"damaged: {damage}", highlight=False, soft_wrap=True)
 

@@ -79,6 +79,9 @@ def run(
         OptionalInt, typer.Option(help="further attempts when a worker dies [default: 3]")
     ] = None,
     trial_timeout: Annotated[OptionalFloat, typer.Option(help="seconds [default: none]")] = None,
+    time_budget: Annotated[
+        OptionalFloat, typer.Option(help="seconds after which no trial begins [default: none]")
+    ] = None,
     save: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="write the best trial's unlearned weights to this .safetensors file"),
@@ -116,6 +119,7 @@ def run(
         curves=curves,
         retries=retries,
         trial_timeout=trial_timeout,
+        time_budget=time_budget,
         concurrency=concurrency,
         scenario=options.scenario(dataset, model, width, forget, gan, weights, image_size),
         space=options.settings(settings),
@@ -141,7 +145,7 @@ def run(
         told = f"the best trial's weights are in {save}" if saved else "there is no model to save"
         progress.say(told)
     if not finished:
-        raise KeyboardInterrupt
+        progress.say("the time budget is over; give the same command again to go on")
 
 
 def prepare(

@@ -55,8 +55,8 @@ class Node:
 
     @property
     def ground(self) -> str:
-        """What is under Ray, in words."""
-        return f"image {self.image}" if self.image else self.name
+        """Where Ray is, in words."""
+        return f"in image {self.image}" if self.image else f"on {self.name}"
 
     @cached_property
     def docker_options(self) -> list[str]:

@@ -54,7 +54,7 @@ def _ray_of(node: Node, cluster: Cluster) -> Iterator[Finding]:
     if not pinned and any("forgetune" in word for word in shell.installed(node.inside)):
         yield error(f"`pip install` takes any Ray on {node.name}; put ray=={wanted} into the line")
     elif not pinned:
-        yield warning(f"which Ray {node.ground} has cannot be told; it must be {wanted}")
+        yield warning(f"which Ray is {node.ground} cannot be told; it must be {wanted}")
 
 
 def python_version(cluster: Cluster) -> Iterator[Finding]:
@@ -82,7 +82,7 @@ def _python_of(node: Node, wanted: str) -> Iterator[Finding]:
         tag_part = f"-py{wanted.replace('.', '')}"
         yield error(f"image {node.image} names no Python; take a tag with {tag_part}")
     elif not found:
-        yield warning(f"which Python {node.ground} has cannot be told; it must be {wanted}")
+        yield warning(f"which Python is {node.ground} cannot be told; it must be {wanted}")
 
 
 def forgetune(cluster: Cluster) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def forgetune(cluster: Cluster) -> Iterator[Finding]:
     if bare:
         yield error(f"nothing installs forgetune on {bare}: pip install it in setup_commands")
     for ground in dict.fromkeys(node.ground for node in missing if not node.ray_image):
-        yield warning(f"no command installs forgetune; it must be in {ground} already")
+        yield warning(f"no command installs forgetune; it must be {ground} already")
     if not missing:
         yield ok("forgetune is installed on all nodes")
 

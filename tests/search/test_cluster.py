@@ -262,7 +262,7 @@ def test_node_types_on_machines_of_ones_own_are_refused_with_the_reason(tmp_path
         (
             put("docker worker_image", "registry.example.com/ours:1"),
             "warning",
-            "which Python image registry.example.com/ours:1 has cannot be told",
+            "which Python is in image registry.example.com/ours:1 cannot be told",
         ),
         # forgetune
         (

@@ -118,6 +118,7 @@ class Watch:
     def __init__(self, then: Any = None) -> None:
         self.rows: list[Row] = []
         self.retries: list[int] = []
+        self.closed: list[tuple[int, str]] = []
         self._then = then
 
     def started(self, ticket: Ticket) -> None: ...
@@ -133,6 +134,9 @@ class Watch:
         self.retries.append(ticket.number)
 
     def tick(self) -> None: ...
+
+    def closing(self, running: int, why: str) -> None:
+        self.closed.append((running, why))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -286,6 +290,69 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     with Ledger(spec(places), tmp_path, "data") as ledger:
         run_trials(ledger, pretend(notes), TWO_WORKERS, Watch())
     assert results.scan(tmp_path, "s")["number"].to_pylist() == list(range(8))
+
+
+def interrupt_after(count: int, watch: list[Row]) -> Any:
+    """Sends this process Ctrl-C once so many trials have settled, as a user would."""
+
+    def then(row: Row) -> None:
+        watch.append(row)
+        if len(watch) == count:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return then
+
+
+def test_ctrl_c_lets_running_trials_finish_and_begins_no_more(
+    tmp_path: Path, notes: Path, places: Places
+) -> None:
+    watch = Watch(interrupt_after(2, []))
+    with Ledger(spec(places, trials=40), tmp_path, "data") as ledger:
+        with pytest.raises(KeyboardInterrupt):
+            run_trials(ledger, pretend(notes, seconds=0.3), TWO_WORKERS, watch)
+        settled = results.scan(tmp_path, "s")["number"].to_pylist()
+        assert 2 <= len(settled) <= 2 + TWO_WORKERS.workers
+        ((running, why),) = watch.closed
+        assert running <= TWO_WORKERS.workers
+        assert "Ctrl-C again" in why
+    with Ledger(spec(places, trials=6), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes), TWO_WORKERS, Watch())
+    assert results.scan(tmp_path, "s")["number"].to_pylist() == list(range(6))
+
+
+def test_ctrl_c_twice_waits_for_nothing(tmp_path: Path, notes: Path, places: Places) -> None:
+    watch = Watch(interrupt_after(1, []))
+
+    def again(running: int, why: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watch.closing = again  # type: ignore[method-assign]
+    seconds = {"first": 0.0}
+
+    class Slow(pretend(notes)):  # type: ignore[misc]
+        def step(self) -> dict[str, Any]:
+            if self.config["_ticket"] > 1:
+                time.sleep(120)
+            return super().step()  # type: ignore[no-any-return]
+
+    seconds["first"] = time.monotonic()
+    with (
+        Ledger(spec(places, trials=20), tmp_path, "data") as ledger,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        run_trials(ledger, Slow, TWO_WORKERS, watch)
+    assert time.monotonic() - seconds["first"] < 100, "a trial of two minutes was not waited for"
+    assert results.scan(tmp_path, "s").num_rows <= 2
+
+
+def test_after_the_time_budget_no_trial_begins(tmp_path: Path, notes: Path, places: Places) -> None:
+    watch = Watch()
+    with Ledger(spec(places, trials=5_000, time_budget=3.0), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes, seconds=0.2), TWO_WORKERS, watch)
+        assert not ledger.finished
+    assert [why for _, why in watch.closed] == ["the time budget is over"]
+    numbers = results.scan(tmp_path, "s")["number"].to_pylist()
+    assert numbers == list(range(len(numbers)))
 
 
 def test_workers_sum_to_what_fits(places: Places) -> None:
