@@ -33,7 +33,7 @@ def spec(places: Places, **values: Any) -> StudySpec:
 
 
 def hungry() -> Any:
-    """A trainable that runs out of memory in trials 1 and 4 unless it has a whole GPU, and always in
+    """A trainable that runs out of memory in trials 1 and 4 unless it has a whole GPU, always in
     trial 2. Made here, so that workers get it by value."""
 
     class Hungry(tune.Trainable):
