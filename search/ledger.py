@@ -18,7 +18,6 @@ import warnings
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +31,7 @@ from search import pruners, results, samplers
 from search.mirror import LEASE_SECONDS, Lease, mirror_of, move, put, remove
 from search.space import SearchSpace
 from search.spec import StudySpec, differences, scenario_of
+from search.versions import installed
 from trainables import methods
 from trainables.errors import ForgetuneError, InvalidRequest
 from trainables.files import write_whole
@@ -96,7 +96,7 @@ class Ledger:
         self.folder = results.study_folder(root, spec.name)
         self.notes: list[str] = []
         self._fingerprint = dataset_fingerprint
-        self._version = version("forgetune")
+        self._version = installed("forgetune")
         self._retrained_mia = 0.0
         self._space = SearchSpace(spec.method, spec.space)
         self._tickets: deque[Ticket] = deque()
@@ -333,7 +333,7 @@ class Ledger:
             "space": self._space.describe(),
             "space_fingerprint": self._space.fingerprint(),
             "dataset_fingerprint": self._fingerprint,
-            "versions": {name: version(name) for name in ("forgetune", "torch", "ray", "optuna")},
+            "versions": {name: installed(name) for name in ("forgetune", "torch", "ray", "optuna")},
         }
         if described:
             changed = differences(described.get("spec", {}), mine["spec"])

@@ -27,6 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from search.ledger import Ledger, Ticket
 from search.results import Row
 from search.spec import StudySpec
+from search.versions import installed
 from trainables.errors import InvalidRequest
 from trainables.outcome import METRICS, Outcome, State
 from trainables.scenario import Places, Scenario
@@ -135,10 +136,9 @@ def check_versions() -> None:
 
 def _versions() -> dict[str, str]:
     import platform
-    from importlib.metadata import version
 
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"python": python, **{name: version(name) for name in ("forgetune", "torch", "ray")}}
+    return {"python": python, **{name: installed(name) for name in ("forgetune", "torch", "ray")}}
 
 
 def _machines() -> list[dict[str, Any]]:

@@ -24,6 +24,10 @@ for _command in (
     *(listing.methods, listing.spaces, listing.datasets),
 ):
     app.command()(_command)
+# What it is sent has options of its own.
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    running.submit
+)
 
 
 INTERRUPTED = 130

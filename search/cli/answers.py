@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from search.cli import options
-from search.cli.options import OptionalFloat, OptionalStr, Results
+from search.cli.options import Dashboard, OptionalFloat, OptionalStr, Results
 
 
 def best(
@@ -169,9 +169,18 @@ def _plain(value: Any) -> str:
 
 def status(
     study: Annotated[OptionalStr, typer.Argument(help="a study [default: all]")] = None,
+    job: Annotated[
+        OptionalStr, typer.Option(help="show what a job of `forgetune submit` says, to its end")
+    ] = None,
+    dashboard: Dashboard = None,
     results: Results = Path("results"),
 ) -> None:
     """What is done, running and failed, the best so far, the time left."""
+    if job is not None:
+        from search.jobs import Jobs
+
+        follow_job(Jobs(dashboard), job)
+        return
     from rich.console import Console
 
     from search import results as store
@@ -192,6 +201,18 @@ def status(
             console.print(f"{item.name}: {item.advice}", highlight=False, soft_wrap=True)
         for damage in item.damaged:
             console.print(f"damaged: {damage}", highlight=False, soft_wrap=True)
+
+
+def follow_job(jobs: Any, name: str) -> None:
+    """Show what a job says; exit code 1 unless it ended well."""
+    try:
+        state = jobs.follow(name, lambda text: print(text, end="", flush=True))
+    except KeyboardInterrupt:
+        print(f"the job goes on; `forgetune status --job {name}` follows it", file=sys.stderr)
+        raise typer.Exit(0) from None
+    print(f"job {name}: {state.lower()}", file=sys.stderr)
+    if state != "SUCCEEDED":
+        raise typer.Exit(1)
 
 
 def show_agreement(table: Any) -> None:

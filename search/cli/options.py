@@ -86,6 +86,10 @@ Metrics = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(help="expensive metrics to measure too: anamnesis, synthetic", metavar="NAME"),
 ]
+Dashboard = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="where the cluster's jobs are asked for [default: http://127.0.0.1:8265]"),
+]
 OptionalInt = Optional[int]  # noqa: UP045
 OptionalFloat = Optional[float]  # noqa: UP045
 OptionalStr = Optional[str]  # noqa: UP045

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from search.cli import options
-from search.cli.answers import nothing_found, show_agreement
+from search.cli.answers import follow_job, nothing_found, show_agreement
 from search.cli.options import (
     Artifacts,
+    Dashboard,
     Data,
     Dataset,
     Forget,
@@ -146,6 +148,29 @@ def run(
         progress.say(told)
     if not finished:
         progress.say("the time budget is over; give the same command again to go on")
+
+
+def submit(
+    context: typer.Context,
+    dashboard: Dashboard = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="do not show what the job says")
+    ] = False,
+) -> None:
+    """Send a command to a Ray cluster as a job: `forgetune submit run study.toml --results URI`.
+
+    The files that it names and this code go with it; it goes on when this machine is gone.
+    `forgetune status --job NAME` shows again what it says.
+    """
+    from search.jobs import Jobs
+
+    jobs = Jobs(dashboard)
+    name = jobs.submit(context.args)
+    print(name)
+    again = f"forgetune status --job {name}" + (f" --dashboard {dashboard}" if dashboard else "")
+    print(f"follow it with `{again}`", file=sys.stderr)
+    if not no_wait:
+        follow_job(jobs, name)
 
 
 def prepare(

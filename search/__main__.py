@@ -1,0 +1,5 @@
+"""`python -m search`: the `forgetune` command where it is not installed, as inside a Ray job."""
+
+from search.cli import main
+
+main()
