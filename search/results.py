@@ -213,7 +213,8 @@ def curves(table: pa.Table) -> pa.Table:
 def existing(results: Path, name: str) -> Path:
     """The folder of a study that is there. Raises InvalidRequest, naming those that are."""
     folder = study_folder(results, name)
-    if not folder.is_dir():
+    # A name such as "x/../../study=y" would lead out of the results.
+    if folder.parent != results or "\0" in name or ".." in folder.parts or not folder.is_dir():
         known = study_names(results)
         if not known:
             raise InvalidRequest(

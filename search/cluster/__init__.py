@@ -21,6 +21,7 @@ RULES = (
     *(software.ray_version, software.python_version, software.forgetune),
     *(access.authentication, access.ports, access.dashboard),
     *(machines.provider, machines.head, machines.workers, machines.accelerators),
+    machines.on_premises,
     *(machines.idle, machines.start_lines, machines.local_files),
 )
 

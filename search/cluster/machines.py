@@ -89,6 +89,28 @@ def _of(cpus: int | None, gpus: int | None) -> str:
     return f" of {' and '.join(parts)}" if parts else ""
 
 
+def on_premises(cluster: Cluster) -> Iterator[Finding]:
+    """Machines of one's own that are started at all."""
+    if cluster.provider != "local":
+        return
+    told_here = os.environ.get("RAY_UP_enable_autoscaler_v2") == "0"  # noqa: SIM112
+    if not told_here and any(
+        each.get("RAY_enable_autoscaler_v2") != "0" for each in cluster.head.environments
+    ):
+        yield error(
+            "version 2 of Ray's autoscaler starts no workers for provider local: write "
+            "RAY_enable_autoscaler_v2=0 before the head's `ray start`"
+        )
+    known = len(cluster.config["provider"].get("worker_ips") or [])
+    for node in cluster.workers:
+        low = node.settings.get("min_workers", 0)
+        if low < min(known, cluster.most):
+            yield (warning if low else error)(
+                f"min_workers is {low} of {counted(known, 'machine')}: Ray starts no others, since "
+                "it does not know before what a machine of one's own has"
+            )
+
+
 def accelerators(cluster: Cluster) -> Iterator[Finding]:
     """GPUs where they are wanted, known to Ray, and with a driver."""
     if cluster.provider == "local":
@@ -192,12 +214,12 @@ def local_files(cluster: Cluster) -> Iterator[Finding]:
     for here in dict.fromkeys([*cluster.mounts.values(), *([key] if key else [])]):
         path = Path(os.path.expanduser(here))
         if not path.exists():
-            hint = (
-                "`ray get-auth-token --generate` makes it"
-                if here.endswith(TOKEN_FILE)
-                else "relative paths begin where `ray up` is run"
-            )
-            yield warning(f"{here} is to be copied from here, but is not there; {hint}")
+            hint = ""
+            if here.endswith(TOKEN_FILE):
+                hint = "; `ray get-auth-token --generate` makes it"
+            elif not here.startswith(("/", "~")):
+                hint = "; relative paths begin where `ray up` is run"
+            yield warning(f"{here} is to be copied from here, but is not there{hint}")
         for heavy in (".venv", ".git"):
             if (path / heavy).exists():
                 yield warning(

@@ -37,11 +37,11 @@ def results(cluster: Cluster, place: str | None) -> Iterator[Finding]:
 
 
 def artifacts(cluster: Cluster, place: str | None) -> Iterator[Finding]:
-    """Where all nodes look for models and generators, and leave them."""
+    """Where models and generators lie, which all nodes use."""
     if place is None:
         yield warning(
-            "without --artifacts, each machine makes its own models and generators: give "
-            "s3://bucket/artifacts, or a folder that is shared"
+            "without --artifacts, models and generators lie on the head's own disk and go with it: "
+            "give s3://bucket/artifacts, or a folder that is shared"
         )
     else:
         yield from _place(cluster, "artifacts", place)
@@ -91,7 +91,7 @@ def _bucket(cluster: Cluster, what: str, place: str) -> Iterator[Finding]:
     else:
         yield warning(
             f"{what}: nothing gives {', '.join(lacking)} the right to use {shown}: mount "
-            f"~/{_FILES[kind][-1]}, or set {_VARIABLES[kind][0]}"
+            f"~/{_FILES[kind][-1]} (file_mounts)"
         )
 
 
@@ -113,7 +113,7 @@ def _may_reach(cluster: Cluster, node: Node, kind: str) -> bool:
 def _path(cluster: Cluster, what: str, place: str) -> Iterator[Finding]:
     instead = f"give s3://bucket/{what}, or a path that is one mount (NFS) on all machines"
     if not place.startswith("/"):
-        yield warning(f"{what}: {place} is a folder of each machine's own; {instead}")
+        yield warning(f"{what}: {place} is on the head's own disk and goes with it; {instead}")
         return
     strangers = [node for node in cluster.nodes if not _shared(node, place)]
     if not strangers:
@@ -122,8 +122,8 @@ def _path(cluster: Cluster, what: str, place: str) -> Iterator[Finding]:
     names = ", ".join(node.name for node in strangers)
     how = ", bound into the container (run_options: -v)" if strangers[0].container else ""
     yield warning(
-        f"{what}: nothing mounts {place} on {names}, and unless it is shared each machine has its "
-        f"own; {instead}{how}"
+        f"{what}: nothing mounts {place} on {names}, and unless it is shared it goes with the "
+        f"head; {instead}{how}"
     )
 
 

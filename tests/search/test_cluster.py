@@ -436,12 +436,40 @@ def test_other_ways_to_say_the_same_are_understood(tmp_path: Path, change: Chang
     assert after(change, tmp_path) == []
 
 
-def test_the_head_of_ones_own_machines_runs_no_trials_by_its_start_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "level", "text"),
+    [
+        (
+            reword("head_start_ray_commands", "--num-cpus=0 --num-gpus=0", ""),
+            "warning",
+            "one too large ends the study; give its `ray start` --num-cpus=0",
+        ),
+        (
+            reword("head_start_ray_commands", "RAY_enable_autoscaler_v2=0", ""),
+            "error",
+            "version 2 of Ray's autoscaler starts no workers for provider local",
+        ),
+        (put("min_workers", 0), "error", "min_workers is 0 of 2 machines: Ray starts no others"),
+        (put("min_workers", 1), "warning", "min_workers is 1 of 2 machines: Ray starts no others"),
+        (put("provider worker_ips", []), "error", "provider.worker_ips is empty: no machine could"),
+        (drop("provider head_ip"), "error", "Ray refuses it: Please supply a `head_ip`"),
+        (put("auth ssh_private_key", "~/.ssh/lost"), "warning", "~/.ssh/lost is to be copied"),
+        (
+            put("file_mounts", {"/root/.ray/auth_token": "~/.ray/auth_token", "~/forgetune": "."}),
+            "error",
+            "lands in /root/.ray/auth_token, but Ray looks for it in /home/ubuntu/.ray/auth_token",
+        ),
+    ],
+)
+def test_one_mistake_on_machines_of_ones_own_makes_one_finding(
+    tmp_path: Path, change: Change, level: str, text: str
+) -> None:
     config = lab()
-    reword("head_start_ray_commands", "--num-cpus=0 --num-gpus=0", "")(config)
-    (finding,) = complaints(checked(tmp_path, config, ("/nfs/results", "/nfs/artifacts")))
-    assert finding.level == "warning"
-    assert finding.text.endswith("give its `ray start` --num-cpus=0")
+    change(config)
+    found = complaints(checked(tmp_path, config, ("/nfs/results", "/nfs/artifacts")))
+    found = [finding for finding in found if "rsync_exclude says" not in finding.text]
+    assert [finding.level for finding in found] == [level], render(found)
+    assert text in only_line(found[0].text)
 
 
 def test_machines_prepared_by_hand_cannot_be_seen_into(tmp_path: Path) -> None:
@@ -482,8 +510,8 @@ def test_what_makes_ray_read_gigabytes_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "level", "text"),
     [
-        ("results", "warning", "results is a folder of each machine's own"),
-        ("~/results", "warning", "~/results is a folder of each machine's own"),
+        ("results", "warning", "results is on the head's own disk and goes with it"),
+        ("~/results", "warning", "~/results is on the head's own disk and goes with it"),
         ("/data/results", "warning", "nothing mounts /data/results on the head, gpu"),
         ("file:///data/results", "warning", "nothing mounts /data/results on the head, gpu"),
         ("s3:/bucket/results", "error", "s3: wants two slashes after it, s3://BUCKET/FOLDER"),
@@ -725,3 +753,13 @@ def test_our_script_for_slurm_is_bash_with_options_that_ray_has() -> None:
     }
     given_options = set(re.findall(r"(--[a-z-]+)", before))
     assert {"--address", "--min-nodes"} <= given_options <= known
+
+
+def test_the_commands_of_the_page_about_clusters_are_bash() -> None:
+    text = (REPOSITORY / "docs/cluster.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 5
+    for block in blocks:
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+    for path in re.findall(r"examples/[\w./-]+", text):
+        assert (REPOSITORY / path).is_file()

@@ -20,6 +20,7 @@ from tests.trainables.toys import same, state
 from trainables import methods, trial
 from trainables.access import Access, Granted
 from trainables.errors import DataError, Diverged, InvalidRequest
+from trainables.metrics.evaluate import Measured
 from trainables.metrics.gap import gap
 from trainables.outcome import CURVE, METRICS, Outcome, State
 from trainables.scenario import Places
@@ -225,7 +226,7 @@ class TestFailures:
     def test_evaluation_is_under_the_time_limit_too(
         self, act: Act, bench: Workbench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(bench, "evaluator", spin)
+        monkeypatch.setattr(bench, "evaluator", SimpleNamespace(measure=spin))
         outcome, model = act(lambda *_: None, 0.2)
         assert (outcome.state, outcome.metrics, model) == (State.TIMEOUT, {}, None)
 
@@ -482,14 +483,14 @@ class TestRecord:
         )
         evaluator = bench.evaluator
 
-        def evaluate(model: nn.Module) -> dict[str, float]:
+        def evaluate(model: nn.Module) -> Measured:
             clock[0] += 3
-            return evaluator(model)
+            return evaluator.measure(model)
 
         def deed(*_: object) -> None:
             clock[0] += 20
 
-        monkeypatch.setattr(bench, "evaluator", evaluate)
+        monkeypatch.setattr(bench, "evaluator", SimpleNamespace(measure=evaluate))
         outcome, _ = act(deed)
         assert outcome.unlearn_seconds == 2 * 20
         assert outcome.evaluate_seconds == 3
