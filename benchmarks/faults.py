@@ -242,12 +242,13 @@ def _descendants(pid: int) -> list[int]:
 
 @dataclass
 class Campaign:
-    """Disturbs studies until so many faults have been made; `counts` says which."""
+    """Disturbs studies: with the faults of `plan`, in order, or else at random; `counts` says with
+    which."""
 
     folder: Path
     rng: random.Random
     trials: int
-    kinds: dict[str, float] = field(default_factory=lambda: dict(KINDS))
+    plan: list[str] = field(default_factory=list)
     pause: tuple[float, float] = (0.5, 4.0)
     counts: Counter[str] = field(default_factory=Counter)
     drivers: int = 0
@@ -299,7 +300,10 @@ class Campaign:
 
     def _disturb(self, driver: subprocess.Popen[bytes]) -> int:
         """Make a fault; whether one could be made."""
-        kind = self.rng.choices(list(self.kinds), list(self.kinds.values()))[0]
+        done = sum(self.counts.values())
+        kind = self.rng.choices(list(KINDS), list(KINDS.values()))[0]
+        if self.plan:
+            kind = self.plan[done % len(self.plan)]
         match kind:
             case "worker":
                 workers = self.cluster.workers()

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from search.cli import answers, listing, running, studying
+from search.cli import answers, clusters, listing, running, studying
 
 app = typer.Typer(
     help="Hyperparameter search for machine unlearning.",
@@ -24,6 +24,7 @@ for _command in (
     *(listing.methods, listing.spaces, listing.datasets),
 ):
     app.command()(_command)
+app.add_typer(clusters.app, name="cluster")
 # What it is sent has options of its own.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     running.submit
@@ -66,6 +67,8 @@ def main() -> None:
             raise
         command = getattr(getattr(error, "ctx", None), "command_path", "forgetune")
         message = " ".join(error.format_message().split()).rstrip(".")
+        if not message:  # a group without a command has shown its help
+            sys.exit(2)
         _refuse(f"{message}; see `{command} --help`")
     if code == INTERRUPTED:
         print("forgetune: interrupted; give the same command again to go on", file=sys.stderr)

@@ -822,3 +822,21 @@ def test_the_best_of_a_study_can_be_fed_back_into_a_trial(
     found = json.loads(said.out)
     assert (found["state"], found["method"], found["seed"]) == ("complete", "finetune", row["seed"])
     assert found["hyperparameters"] == json.loads(row["params_json"])
+
+
+def test_a_clusters_file_is_checked_offline(
+    forgetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    found = forgetune("cluster", "check", "--results", "s3://bucket/results")
+    assert (found.code, found.err) == (0, "")
+    assert "token authentication on all nodes" in found.out
+    (tmp_path / "open.yaml").write_text(
+        Path("cluster.yaml").read_text().replace("RAY_AUTH_MODE=token ray start", "ray start")
+    )
+    refused = forgetune("cluster", "check", tmp_path / "open.yaml")
+    assert refused.code == 2
+    assert "error:" in refused.out
+    missing = forgetune("cluster", "check", tmp_path / "nope.yaml")
+    assert missing.code == 2
+    assert only_line(missing.err).endswith("no such file")
