@@ -832,7 +832,7 @@ def test_a_clusters_file_is_checked_offline(
     assert (found.code, found.err) == (0, "")
     assert "token authentication on all nodes" in found.out
     (tmp_path / "open.yaml").write_text(
-        Path("cluster.yaml").read_text().replace("RAY_AUTH_MODE=token ray start", "ray start")
+        Path("cluster.yaml").read_text().replace("RAY_AUTH_MODE=token", "COLOUR=red")
     )
     refused = forgetune("cluster", "check", tmp_path / "open.yaml")
     assert refused.code == 2
