@@ -154,8 +154,8 @@ class Cluster:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """The head, which runs no trials, and the nodes."""
+    def start(self, nodes: int = NODES, cpus: int = 1) -> None:
+        """The head, which runs no trials, and so many nodes of so many CPUs."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -166,12 +166,12 @@ class Cluster:
         while not _listening(self.port):
             assert time.monotonic() < deadline, "the head did not start"
             time.sleep(0.1)
-        for _ in range(NODES):
-            self.add_node()
+        for _ in range(nodes):
+            self.add_node(cpus)
 
-    def add_node(self) -> None:
+    def add_node(self, cpus: int = 1) -> None:
         self.started += 1
-        self._raylet(f"node {self.started}", f"--address={self.address}", "--num-cpus=1")
+        self._raylet(f"node {self.started}", f"--address={self.address}", f"--num-cpus={cpus}")
 
     @property
     def nodes(self) -> list[str]:
