@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +31,12 @@ MODELS = {"base": "original", "retrained": "retrained"}
 
 @dataclass(frozen=True)
 class Sweep:
-    """A designed sweep over the hyperparameters `names`."""
+    """A designed sweep over the hyperparameters `names`, the others `fixed`."""
 
     study: str
     names: Sequence[str]
     points: Sequence[sensitivity.Point]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,14 +200,20 @@ def _sweeps(runs: Sequence[_Run], problems: list[str]) -> list[Sweep]:
     for run in runs:
         names = swept(run.spec)
         try:
-            found.append(Sweep(run.name, names, sensitivity.points(run.table, names)))
+            fixed = {k: v for k, v in run.spec["space"].items() if k not in names}
+            found.append(Sweep(run.name, names, sensitivity.points(run.table, names), fixed))
         except (KeyError, ValueError, TypeError) as error:
             problems.append(f"The sweep {run.name} cannot be read ({error!r}) and is left out.")
     return sorted((sweep for sweep in found if sweep.names), key=lambda sweep: len(sweep.names))
 
 
 def _targets(runs: Sequence[_Run]) -> list[Target]:
-    """A target for each forget class, in order; of several runs with one class, the latest."""
+    """A target for each forget class, in order: of one configuration, the one that most classes
+    were forgotten with, where it was more than one; else the latest run of each class."""
+    shared = Counter(run.table["params_json"][0].as_py() for run in runs)
+    most = shared.most_common(1)
+    if most and most[0][1] > 1:
+        runs = [run for run in runs if run.table["params_json"][0].as_py() == most[0][0]]
     latest: dict[int, tuple[Any, Target]] = {}
     for run in runs:
         forget = run.spec["scenario"].get("forget")

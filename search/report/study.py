@@ -15,6 +15,7 @@ import tomli_w
 
 from search.analysis.agreement import agreement
 from search.analysis.best import by_gap, pareto
+from search.analysis.by_class import Target
 from search.analysis.importance import importance
 from search.analysis.sheets import cell
 from search.mirror import place_of
@@ -282,7 +283,8 @@ def hyperparameter_section(study: Gathered) -> Section | None:
             Plot(
                 f"sensitivity-{index}",
                 figure,
-                f"Designed sweep over {over}: each point ran equally often, all else fixed. Mean "
+                f"Designed sweep over {over}: each point ran equally often, all else fixed ("
+                f"{trials.written(sweep.fixed)}). Mean "
                 + (
                     "± one standard deviation over repeats"
                     if len(sweep.names) == 1
@@ -363,6 +365,14 @@ def _importance(study: Gathered) -> list[Block]:
     ]
 
 
+def _with(targets: Sequence[Target]) -> str:
+    """Which configuration, or that each class has its own."""
+    first = targets[0].configuration
+    if any(target.configuration != first for target in targets):
+        return "each class with a configuration of its own"
+    return f"with {trials.written(first)}"
+
+
 def by_class(study: Gathered) -> Section | None:
     """A map over forget classes, or the best trial class by class."""
     blocks: list[Block] = []
@@ -375,8 +385,9 @@ def by_class(study: Gathered) -> Section | None:
             Plot(
                 "classes",
                 design_plots.class_map(targets, classes),
-                f"A line for each forgotten class (framed), mean of {seeds}; test images, which "
-                "were only looked at.",
+                f"A line for each forgotten class (framed), mean of {seeds}, "
+                f"{_with(targets)}; test "
+                "images, which were only looked at.",
             )
         )
     elif best is not None and best.get("class_accuracy") and classes:

@@ -14,6 +14,7 @@ pytest.importorskip("jinja2")
 
 from search import results
 from search.report import comparison_page, study_page
+from search.report.gather import gather
 from search.report.page import as_json, ticked
 from search.report.study import grouped_reasons
 from search.results import Row
@@ -340,3 +341,22 @@ def test_the_specification_is_toml_that_can_be_run_again(tmp_path: Path) -> None
     described = results.load_json(folder / "study.json") or {}
     assert spec.model_dump(mode="json") == described["spec"]
     assert "forgetune trial best.toml --seed 1000" in words(whole)
+
+
+def test_a_class_map_is_of_one_configuration_where_there_is_one_for_several_classes(
+    tmp_path: Path,
+) -> None:
+    """Class 0 was forgotten with two configurations, and last with the other one."""
+    write_study(tmp_path, [toy_row(0)], "searched")
+    for name, forget, rate, seconds in (
+        ("a", 0, 0.1, 0),
+        ("b", 1, 0.1, 1),
+        ("c", 0, 0.9, 2),
+    ):
+        row = toy_row(0, {"learning_rate": rate}, test_class_accuracy=[50.0] * 10)
+        row["finished"] = results.timestamp(1_800_000_000.0 + seconds)
+        scenario = {"forget": [forget]}
+        write_study(tmp_path / "classes", [row], name, scenario=scenario)
+    targets = gather(tmp_path, "searched").targets
+    assert [target.label for target in targets] == [0, 1]
+    assert {target.configuration["learning_rate"] for target in targets} == {0.1}
