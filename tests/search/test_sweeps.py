@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search import results, sweeps
@@ -100,6 +100,7 @@ def test_the_papers_sweeps_are_those_of_its_tables(method: str, swept: list[str]
     assert [name for each in sweeps.paper_sweeps(method) for name in each] == swept
 
 
+@settings(deadline=None, max_examples=25)  # ledgers write to disk, which takes what it takes
 @given(repeats=st.integers(1, 4), count=st.integers(1, 5))
 def test_every_point_is_run_equally_often_with_seeds_of_its_own(repeats: int, count: int) -> None:
     import tempfile
