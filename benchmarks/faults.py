@@ -42,6 +42,7 @@ KINDS = {
 
 NODES = 2
 MOST_NODES = 4
+STARTS = 5
 TRIAL_SECONDS = 0.25
 SLOW_SECONDS = 0.5
 """What each write takes while the disk is slow."""
@@ -162,10 +163,6 @@ class Cluster:
         temporary = tempfile.mkdtemp(prefix="ray-", dir=self.folder)
         head = ("--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false")
         self._raylet("head", *head, f"--temp-dir={temporary}")
-        deadline = time.monotonic() + 120
-        while not _listening(self.port):
-            assert time.monotonic() < deadline, "the head did not start"
-            time.sleep(0.1)
         for _ in range(nodes):
             self.add_node(cpus)
 
@@ -199,25 +196,34 @@ class Cluster:
         ]
 
     def _raylet(self, name: str, *options: str) -> None:
-        self.groups[name] = subprocess.Popen(
+        """Start a node and wait for it: of several that start at once on one machine, Ray lets most
+        die over the ports that they choose."""
+        for attempt in range(STARTS):
+            log = self.folder / f"{name}-{attempt}.log"
+            group = self._launch(log, *options)
+            deadline = time.monotonic() + 120
+            while group.poll() is None and time.monotonic() < deadline:
+                if b"Ray runtime started" in log.read_bytes():
+                    self.groups[name] = group
+                    return
+                time.sleep(0.05)
+        raise RuntimeError(f"{name} did not start: {log.read_text()[-500:]}")
+
+    def _launch(self, log: Path, *options: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [
                 *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options),
                 *("--disable-usage-stats", "--object-store-memory=100000000"),
             ],
             env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": _here()},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=log.open("wb"),
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
 
 
 def _here() -> str:
     return str(Path(__file__).parents[1])
-
-
-def _listening(port: int) -> bool:
-    with socket.socket() as asking:
-        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _title(pid: int) -> str:
