@@ -119,6 +119,9 @@ class Ledger:
         except OSError as error:
             raise results.unusable(self.folder, error) from error
         try:
+            # We hold the study, so what a killed driver was just writing belongs to nobody.
+            for leftover in self.folder.rglob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
             self._check_same_study()
             self._study = self._open_journal()
             self._reconcile()

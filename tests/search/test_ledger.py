@@ -1491,3 +1491,16 @@ def test_what_was_built_for_a_study_stays_on_record(tmp_path: Path, folder: Path
     assert described is not None
     assert described["preparation"] == {"base": 12.5, "gan 0": None, "gan 1": 3.0}
     assert described["classes"] == ["a", "b"]
+
+
+def test_what_a_killed_driver_was_just_writing_is_cleared_away(
+    tmp_path: Path, folder: Path
+) -> None:
+    with open_ledger(tmp_path) as ledger:
+        settle(ledger, 1)
+    torn = [folder / ".study.json.0a.tmp", folder / "trials" / ".part-000001-1.parquet.1b.tmp"]
+    for path in torn:
+        path.write_bytes(b"half")
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.settled == 1
+    assert not any(path.exists() for path in torn)
