@@ -171,10 +171,11 @@ class Ledger:
     def hand_out_alone(self) -> bool:
         """From here on, hand out the trials that ran out of memory beside others; whether there
         are any."""
-        self._tickets.extend(self._alone.values())
+        found = list(self._alone.values())
+        self._tickets.extend(found)
         self._alone.clear()
         self.spare_memory = False
-        return bool(self._tickets) and not self.finished
+        return bool(found)
 
     def ask(self) -> Ticket | None:
         """The next trial to run, or None while there is none to hand out."""
@@ -214,11 +215,17 @@ class Ledger:
         """Record how a trial ended: Parquet first, then the journal.
 
         A trial that has settled already is left as it is. One that ran out of memory beside others
-        is kept to be run alone, and None is returned. Raises InvalidRequest if the results
+        is kept to be run alone, and None is returned. Raises StudyHeld if another machine's driver
+        has taken the study over, InvalidRequest if the results
         folder cannot be written.
         """
         if ticket.number in self._rows:
             return self._rows[ticket.number]
+        if self._lease is not None and self._lease.lost:
+            raise StudyHeld(
+                f"study {self.name} was silent for so long that another driver took it over; what "
+                "had settled is kept"
+            )
         if outcome.state is State.OOM and self.spare_memory:
             self._alone[ticket.number] = replace(ticket, attempt=ticket.attempt + 1)
             return None

@@ -58,6 +58,7 @@ def locate(place: Path | str) -> Path:
     root = cache_folder() / "results" / hashlib.sha256(uri.encode()).hexdigest()[:16]
     try:
         root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)  # a URI may have keys in it
         write_whole(root / ORIGIN, uri.encode())
         Mirror(root, remote).pull()
     except OSError as error:
@@ -201,13 +202,18 @@ class Holder:
 
 
 class Lease:
-    """The right to run a study whose results stand under a URI, renewed until it is released."""
+    """The right to run a study whose results stand under a URI, renewed until it is released.
+
+    Whether one has expired is told by this machine's clock and its holder's, which must agree to
+    well within LEASE_SECONDS. `lost` says that another driver took it while this one was silent.
+    """
 
     def __init__(self, folder: Path, mirror: Mirror) -> None:
         self._name = f"{mirror.name(folder)}/{LEASE}"
         self._remote = mirror.remote
         self._id = uuid.uuid4().hex
         self._ended = threading.Event()
+        self.lost = False
         self._thread = threading.Thread(target=self._renew_on, daemon=True)
 
     def acquire(self) -> Holder | None:
@@ -259,6 +265,10 @@ class Lease:
     def _renew_on(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
             try:
+                theirs = (self._read() or {}).get("id", self._id)
+                if theirs != self._id:
+                    self.lost = True
+                    return
                 self._write()
             except OSError:
                 continue  # the next row that cannot be written stops the study

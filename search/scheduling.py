@@ -236,15 +236,20 @@ def _on_a_cluster() -> bool:
 
 
 def run_trials(
-    ledger: Ledger, trainable: type[tune.Trainable], allotment: Allotment, observer: Observer
+    ledger: Ledger,
+    trainable: type[tune.Trainable],
+    allotment: Allotment,
+    observer: Observer,
+    deadline: float = float("inf"),
 ) -> None:
-    """Run trials through Ray Tune until the ledger's target has settled or its time is over.
+    """Run trials through Ray Tune until the ledger's target has settled, or none begins any more
+    since the `deadline` (of time.monotonic) is past.
 
     The first Ctrl-C lets running trials finish, the second stops them. Raises KeyboardInterrupt
     after either, and InvalidRequest if the results folder can no longer be written.
     """
     searcher = LedgerSearcher(ledger, allotment.workers)
-    callback = SettlingCallback(searcher, ledger, observer)
+    callback = SettlingCallback(searcher, ledger, observer, deadline)
     try:
         with (
             _environment(TUNE_SETTINGS),
@@ -384,14 +389,20 @@ class SettlingCallback(tune.Callback, tune.Stopper):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
-    def __init__(self, searcher: LedgerSearcher, ledger: Ledger, observer: Observer) -> None:
+    def __init__(
+        self,
+        searcher: LedgerSearcher,
+        ledger: Ledger,
+        observer: Observer,
+        deadline: float = float("inf"),
+    ) -> None:
         self._searcher = searcher
         self._ledger = ledger
         self._observer = observer
         self._started: dict[str, float] = {}
         self._ended: list[tuple[Ticket, int, Outcome]] = []
         self._pruned: dict[str, int] = {}
-        self._deadline = time.monotonic() + (ledger.spec.time_budget or float("inf"))
+        self._deadline = deadline
         self._awaited: set[str] = set()
         self.interrupted = False
 

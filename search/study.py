@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +32,8 @@ class Study:
     Study.from_toml("study.toml").run()
 
     `places` says where data and artifacts lie, `root` where results go: a folder, or a URI such as
-    s3://bucket/results, `address` which Ray
-    cluster runs it ("auto": the one of this machine; none: this machine alone). Raises
-    InvalidRequest for a specification that cannot be run and a URI that
+    s3://bucket/results; `address` which Ray cluster runs it ("auto": the one of this machine; none:
+    this machine alone). Raises InvalidRequest for a specification that cannot be run and a URI that
     cannot be reached.
     """
 
@@ -213,6 +214,8 @@ class Study:
             shipment=shipment,
         )
         ledger.spare_memory = 0 < allotment.gpus < 1
-        scheduling.run_trials(ledger, kind, allotment, shown)
-        if ledger.hand_out_alone():
-            scheduling.run_trials(ledger, kind, scheduling.alone(allotment), shown)
+        deadline = time.monotonic() + (self.spec.time_budget or math.inf)
+        scheduling.run_trials(ledger, kind, allotment, shown, deadline)
+        if time.monotonic() < deadline and ledger.hand_out_alone():
+            alone = scheduling.alone(allotment)
+            scheduling.run_trials(ledger, kind, alone, shown, deadline)

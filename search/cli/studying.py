@@ -196,7 +196,9 @@ def sensitivity(
         )
         swept = sweeps.sweep(about, points, fixed, repeats)
         ran = repeating.run(swept, results / repeating.SWEEPS, places, console)
-        found = curves.points(ran.results(), names)
+        # Of a sweep that was repeated more often before, as many as are asked for.
+        asked = ran.results().slice(0, len(points) * repeats)
+        found = curves.points(asked, names)
         sheet = curves.sheet(found, names, split)
         title = f"Sensitivity of {about.method} to {' and '.join(names)}, on {split} images"
         caption = (

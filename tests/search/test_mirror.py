@@ -240,6 +240,24 @@ class TestALease:
         lease.release()
         assert Remote(uri).read("study=toy/lease.json") is None
 
+    def test_that_another_driver_took_over_ends_the_first_ones_run(
+        self, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        on("first", monkeypatch, tmp_path)
+        monkeypatch.setattr(mirrors, "RENEW_SECONDS", 0.01)
+        other = json.dumps({"id": "other", "pid": 7, "host": "second", "renewed": time.time()})
+        with open_ledger(locate(uri)) as ledger:
+            settle(ledger, 1)
+            assert ledger._lease is not None
+            deadline = time.monotonic() + 20
+            while not ledger._lease.lost:  # a renewal under way may still overwrite it
+                Remote(uri).write("study=toy/lease.json", other.ljust(mirrors.LEASE_BYTES).encode())
+                assert time.monotonic() < deadline
+            with pytest.raises(StudyHeld, match="took it over"):
+                settle(ledger, 1)
+        assert json.loads(Remote(uri).read("study=toy/lease.json") or b"")["id"] == "other"
+        assert len(stored(locate(uri))) == 1
+
     @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"pid": "x", "renewed": 1}'])
     def test_that_cannot_be_read_holds_nobody_off(
         self, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -112,3 +112,13 @@ def test_status_says_how_many_trials_fit_on_a_gpu(tmp_path: Path, peak: float, s
 def test_without_a_gpu_there_is_no_advice(tmp_path: Path) -> None:
     write_study(tmp_path, [toy_row(0)])
     assert status(tmp_path, "toy").advice is None
+
+
+def test_only_what_ran_out_of_memory_is_handed_out_to_be_run_alone(
+    tmp_path: Path, places: Places
+) -> None:
+    """Trials that were interrupted wait among the others, and need no GPU of their own."""
+    with Ledger(spec(places), tmp_path, "data") as ledger:
+        ledger.ask()
+    with Ledger(spec(places), tmp_path, "data") as ledger:
+        assert not ledger.hand_out_alone()

@@ -16,10 +16,10 @@ import ray
 from ray import tune
 
 from search import ledger as ledger_module
-from search import results
+from search import results, scheduling
 from search.ledger import Ledger, Ticket
 from search.results import Row
-from search.scheduling import Allotment, allot, run_trials
+from search.scheduling import Allotment, allot, check_versions, run_trials, start_ray
 from search.spec import StudySpec, resolve, validate
 from trainables.errors import InvalidRequest
 from trainables.scenario import Places
@@ -347,12 +347,42 @@ def test_ctrl_c_twice_waits_for_nothing(tmp_path: Path, notes: Path, places: Pla
 
 def test_after_the_time_budget_no_trial_begins(tmp_path: Path, notes: Path, places: Places) -> None:
     watch = Watch()
-    with Ledger(spec(places, trials=5_000, time_budget=3.0), tmp_path, "data") as ledger:
-        run_trials(ledger, pretend(notes, seconds=0.2), TWO_WORKERS, watch)
+    with Ledger(spec(places, trials=5_000), tmp_path, "data") as ledger:
+        deadline = time.monotonic() + 3
+        run_trials(ledger, pretend(notes, seconds=0.2), TWO_WORKERS, watch, deadline)
         assert not ledger.finished
     assert [why for _, why in watch.closed] == ["the time budget is over"]
-    numbers = results.scan(tmp_path, "s")["number"].to_pylist()
-    assert numbers == list(range(len(numbers)))
+    begun = results.scan(tmp_path, "s").to_pylist()
+    # A trial whose worker was still starting did not begin, whatever began after it.
+    target = max((row["number"] for row in begun), default=0) + 3
+    with Ledger(spec(places, trials=target), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes), TWO_WORKERS, Watch())
+    after = results.scan(tmp_path, "s").to_pylist()
+    assert [row["number"] for row in after] == list(range(target))
+    assert all(after[row["number"]] == row for row in begun), "what had settled is kept"
+
+
+def test_a_driver_outside_its_cluster_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="forgetune submit"):
+        not_connected(lambda: start_ray("ray://head:10001"))
+
+
+def not_connected(call: Any) -> None:
+    """As in a process that has not started Ray."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray, "is_initialized", lambda: False)
+        call()
+
+
+def test_machines_with_other_versions_are_named_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check_versions()
+    theirs = scheduling._versions()
+    monkeypatch.setattr(ray, "get", lambda *_, **__: theirs)
+    monkeypatch.setattr(scheduling, "_versions", lambda: {**theirs, "torch": "0.4"})
+    with pytest.raises(InvalidRequest, match=r"has other versions: torch .* \(here 0.4\)"):
+        check_versions()
 
 
 def test_workers_sum_to_what_fits(places: Places) -> None:
