@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,8 @@ class _Nobody:
 
     def tick(self) -> None: ...
 
+    def say(self, text: str) -> None: ...
+
 
 def pretend() -> Any:
     """A trainable whose metrics follow from its seed and hyperparameters alone."""
@@ -155,20 +157,24 @@ class Cluster:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def start(self, nodes: int = NODES, cpus: int = 1) -> None:
-        """The head, which runs no trials, and so many nodes of so many CPUs."""
+    def start(self, nodes: int = NODES, cpus: int = 1, head_cpus: int = 0) -> None:
+        """The head, which runs no trials without CPUs, and so many nodes of so many CPUs."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         temporary = tempfile.mkdtemp(prefix="ray-", dir=self.folder)
-        head = ("--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false")
-        self._raylet("head", *head, f"--temp-dir={temporary}")
+        head = ("--head", f"--port={self.port}", f"--num-cpus={head_cpus}")
+        self._raylet("head", *head, "--include-dashboard=false", f"--temp-dir={temporary}")
         for _ in range(nodes):
             self.add_node(cpus)
 
-    def add_node(self, cpus: int = 1) -> None:
+    def add_node(self, cpus: int = 1, *options: str, inside: Sequence[str] = ()) -> str:
+        """Another node, with more options of `ray start`, and the name that it has here. `inside`
+        is what its command begins with."""
         self.started += 1
-        self._raylet(f"node {self.started}", f"--address={self.address}", f"--num-cpus={cpus}")
+        name, joins = f"node {self.started}", (f"--address={self.address}", f"--num-cpus={cpus}")
+        self._raylet(name, *joins, *options, inside=inside)
+        return name
 
     @property
     def nodes(self) -> list[str]:
@@ -195,12 +201,12 @@ class Cluster:
             if "ResourceTrainable" in _title(pid) or "Pretend" in _title(pid)
         ]
 
-    def _raylet(self, name: str, *options: str) -> None:
+    def _raylet(self, name: str, *options: str, inside: Sequence[str] = ()) -> None:
         """Start a node and wait for it: of several that start at once on one machine, Ray lets most
         die over the ports that they choose."""
         for attempt in range(STARTS):
             log = self.folder / f"{name}-{attempt}.log"
-            group = self._launch(log, *options)
+            group = self._launch(log, *options, inside=inside)
             deadline = time.monotonic() + 120
             while group.poll() is None and time.monotonic() < deadline:
                 if b"Ray runtime started" in log.read_bytes():
@@ -209,12 +215,13 @@ class Cluster:
                 time.sleep(0.05)
         raise RuntimeError(f"{name} did not start: {log.read_text()[-500:]}")
 
-    def _launch(self, log: Path, *options: str) -> subprocess.Popen[bytes]:
+    def _launch(
+        self, log: Path, *options: str, inside: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        ray = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block")
+        limits = ("--disable-usage-stats", "--object-store-memory=100000000")
         return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options),
-                *("--disable-usage-stats", "--object-store-memory=100000000"),
-            ],
+            [*inside, *ray, *options, *limits],
             env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": _here()},
             stdout=log.open("wb"),
             stderr=subprocess.STDOUT,

@@ -24,10 +24,10 @@ from typing import Any, Literal
 import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from search import pruners, results, samplers
+from search.journal import Journal
 from search.mirror import LEASE_SECONDS, Lease, mirror_of, move, put, remove
 from search.space import SearchSpace
 from search.spec import StudySpec, differences, scenario_of
@@ -134,14 +134,16 @@ class Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            (self.folder / "running.json").unlink(missing_ok=True)
-        if self._fresh and not self._study.get_trials(deepcopy=False):
-            # Refused before its first trial: leave nothing behind.
+        try:
             with contextlib.suppress(OSError):
-                remove(self.folder / "study.json")
-            shutil.rmtree(self.folder, ignore_errors=True)
-        self._release()
+                (self.folder / "running.json").unlink(missing_ok=True)
+            if self._fresh and not self._study.get_trials(deepcopy=False):
+                # Refused before its first trial: leave nothing behind.
+                with contextlib.suppress(OSError):
+                    remove(self.folder / "study.json")
+                shutil.rmtree(self.folder, ignore_errors=True)
+        finally:
+            self._release()
 
     def _release(self) -> None:
         if self._lease is not None:
@@ -373,7 +375,7 @@ class Ledger:
             leftover.unlink()
         names = list(OBJECTIVES[self.spec.objective])
         study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(path))),
+            storage=JournalStorage(Journal(path)),
             study_name=self.name,
             directions=[DIRECTIONS[name] for name in names],
             pruner=pruners.make(self.spec.pruner),

@@ -16,6 +16,9 @@ from trainables.scenario import Places
 from trainables.shipping import Shipment
 from trainables.workbench import Workbench, prepare_part
 
+TICK_SECONDS = 1.0
+"""Time between two calls of `tick` while parts are built."""
+
 Report = Callable[[str, dict[str, Any], int, int], None]
 """Told the name of each part as it is there, what came of it, how many are done, of how many."""
 
@@ -33,13 +36,15 @@ def prepare(
     places: Places,
     allotment: Allotment,
     report: Report,
+    tick: Callable[[], None],
     shipment: Shipment | None = None,
 ) -> dict[str, float | None]:
     """See that every artifact of the study is there; for each that had to be built the seconds
     that took, for the others None.
 
     `bench` is this process' own and only looks; the building is done by Ray tasks, each holding
-    what a trial holds. Raises the first error of a part (DataError, Diverged, GeneratorError).
+    what a trial holds. `tick` is called now and then meanwhile. Raises the first error of a part
+    (DataError, Diverged, GeneratorError) or of `tick`, and builds no further.
     """
     stages = parts(bench, spec)
     spent: dict[str, float | None] = {}
@@ -56,7 +61,10 @@ def prepare(
         }
         try:
             while running:
-                ready, _ = ray.wait(list(running), num_returns=1)
+                ready, _ = ray.wait(list(running), num_returns=1, timeout=TICK_SECONDS)
+                tick()
+                if not ready:
+                    continue
                 found = _result(ready[0])
                 done += 1
                 name = running.pop(ready[0])

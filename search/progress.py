@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -44,6 +44,7 @@ class Progress:
         self._best: Row | None = None
         self._done = self._target = self._new = 0
         self._since = 0.0
+        self._news: Callable[[], Sequence[str]] = tuple
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -58,6 +59,15 @@ class Progress:
     def say(self, text: str) -> None:
         """A line that stays."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def listen(self, news: Callable[[], Sequence[str]]) -> None:
+        """Say the lines that `news` gives, now and then."""
+        self._news = news
+
+    def hear(self) -> None:
+        """Say what is new."""
+        for line in self._news():
+            self.say(line)
 
     def doing(self, text: str) -> None:
         """What is going on now; replaces what was shown before."""
@@ -112,7 +122,8 @@ class Progress:
         self.say(f"{why}: finishing {running} running trials")
 
     def tick(self) -> None:
-        """Called often; keeps the time on a terminal current."""
+        """Called often; says what is new and keeps the time on a terminal current."""
+        self.hear()
         self._refresh()
 
     def _consider(self, row: Row) -> None:

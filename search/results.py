@@ -62,6 +62,7 @@ LABEL_FIELDS = pa.schema(
         ("reported_json", pa.string()),
         ("queue_seconds", pa.float64()),
         ("device_memory_mb", pa.float64()),
+        ("together", pa.int64()),
     ]
 )
 CLASS_FIELDS = pa.schema(

@@ -1,6 +1,6 @@
 """Ray Tune wiring: our searcher, the callback that settles trials, resources.
 
-Everything that works around Ray 2.60 is in this file, with its reason.
+Everything that works around Ray Tune 2.60 is in this file, with its reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import signal
 import tempfile
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,17 +20,15 @@ from typing import Any, Protocol
 
 import ray
 from ray import tune
+from ray.tune.result import NODE_IP
 from ray.tune.search import Searcher
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search.ledger import Ledger, Ticket
+from search.machines import Fleet, MachineRefused, fit, on_a_cluster, resources
 from search.results import Row
 from search.spec import StudySpec
-from search.versions import installed
 from trainables.errors import InvalidRequest
-from trainables.outcome import METRICS, Outcome, State
-from trainables.scenario import Places, Scenario
-from trainables.shipping import Shipment
+from trainables.outcome import METRICS, OUTCOMES, TOGETHER, Outcome, State
 
 TUNE_SETTINGS = {
     # No result files of Tune's own and no snapshots of its state: the ledger is the truth.
@@ -49,8 +46,8 @@ TUNE_SETTINGS = {
 }
 """Tune is told these through the environment only."""
 
-VERSIONS_SECONDS = 120.0
-"""How long a machine may take to say which versions it has."""
+LOOK_SECONDS = 3.0
+"""Time between two looks at which machines there are."""
 
 TICKET = "_ticket"
 SLOT = "_slot"
@@ -74,14 +71,17 @@ class Observer(Protocol):
 
     def closing(self, running: int, why: str) -> None: ...
 
+    def say(self, text: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class Allotment:
-    """What one trial holds, and how many run at once."""
+    """What one trial holds, and how many run at once; as many as `fuse` trials share a place."""
 
     cpus: int
     gpus: float
     workers: int
+    fuse: int = 1
 
 
 def start_ray(address: str | None = None) -> None:
@@ -111,114 +111,41 @@ def start_ray(address: str | None = None) -> None:
         raise InvalidRequest(f"no Ray cluster at {address}: {why}") from None
 
 
-def check_versions() -> None:
-    """Raises InvalidRequest if a machine of the cluster has other versions than this one: numbers
-    would differ, or trials crash in the middle."""
-    mine = _versions()
-    for node in _machines():
-        where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked = ray.remote(num_cpus=0)(_versions).options(scheduling_strategy=where).remote()
-        try:
-            theirs = ray.get(asked, timeout=VERSIONS_SECONDS)
-        except (ray.exceptions.RayError, ImportError) as error:
-            why = " ".join(str(error).split())[-200:]
-            raise InvalidRequest(
-                f"the machine {node['NodeManagerAddress']} cannot run trials; is forgetune "
-                f"{mine['forgetune']} installed there? ({why})"
-            ) from None
-        other = [f"{name} {theirs[name]} (here {mine[name]})" for name in mine
-                 if theirs[name] != mine[name]]  # fmt: skip
-        if other:
-            raise InvalidRequest(
-                f"the machine {node['NodeManagerAddress']} has other versions: {', '.join(other)}"
-            )
-
-
-def _versions() -> dict[str, str]:
-    import platform
-
-    python = ".".join(platform.python_version_tuple()[:2])
-    return {"python": python, **{name: installed(name) for name in ("forgetune", "torch", "ray")}}
-
-
-def _machines() -> list[dict[str, Any]]:
-    """The nodes that can run something."""
-    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
-
-
-class Depot:
-    """Serves this machine's artifacts to the cluster's others while it is open. A context manager
-    that gives the shipment for their workers; None where there is no other machine."""
-
-    def __init__(self, scenario: Scenario, places: Places) -> None:
-        self._scenario, self._places = scenario, places
-
-    def __enter__(self) -> Shipment | None:
-        from trainables.remote import Remote
-        from trainables.shipping import pack
-        from trainables.trainable import DepotActor, RayDepot
-
-        self._shipment: Shipment | None = None
-        me = ray.get_runtime_context().get_node_id()
-        if all(node["NodeID"] == me for node in ray.nodes() if node["Alive"]):
-            return None
-        if self._places.depot is not None:
-            depot: Any = Remote(self._places.depot)
-        else:
-            name = f"forgetune-depot-{uuid.uuid4().hex[:12]}"
-            here = NodeAffinitySchedulingStrategy(me, soft=False)
-            self._places.artifacts.mkdir(parents=True, exist_ok=True)
-            kind = ray.remote(num_cpus=0)(DepotActor)
-            options = {"name": name, "scheduling_strategy": here, "max_restarts": -1}
-            self._actor = kind.options(**options).remote(self._places.artifacts)
-            depot = RayDepot(name)
-        self._shipment = pack(self._scenario, self._places, depot)
-        return self._shipment
-
-    def __exit__(self, *_: object) -> None:
-        from trainables.shipping import unmark
-
-        if self._shipment is not None:
-            unmark(self._shipment)
-
-
 def allot(spec: StudySpec) -> Allotment:
     """What a trial gets, from the specification and the machines that Ray has.
 
     Raises InvalidRequest for what no machine can give.
     """
-    totals = ray.cluster_resources()
-    wanted = spec.resources
-    most = {
-        kind: max((node["Resources"].get(kind, 0.0) for node in _machines()), default=0.0)
-        for kind in ("CPU", "GPU")
-    }
-    if not _machines():
+    there = resources()
+    if not there:
         return _allot_to_come(spec)
-    gpus = wanted.gpus_per_trial
+    cpus, gpus = spec.resources.cpus_per_trial, spec.resources.gpus_per_trial
+    most = {kind: max(machine.get(kind, 0.0) for machine in there) for kind in ("CPU", "GPU")}
     if gpus is None:
-        gpus = 1.0 if totals.get("GPU", 0) >= 1 else 0.0
-    for kind, amount, key in (
-        ("CPU", wanted.cpus_per_trial, "cpus-per-trial"),
-        ("GPU", gpus, "gpus-per-trial"),
-    ):
+        gpus = 1.0 if most["GPU"] >= 1 else 0.0
+    for kind, amount, key in (("CPU", cpus, "cpus-per-trial"), ("GPU", gpus, "gpus-per-trial")):
         if amount > most[kind]:
             raise InvalidRequest(
                 f"--{key} is {amount:g}, but the largest machine has {most[kind]:g} {kind}s"
             )
-    fit = int(totals.get("CPU", 0) // wanted.cpus_per_trial)
-    if gpus:
-        fit = min(fit, int(totals["GPU"] / gpus))
-    workers = spec.concurrency or fit
-    if not _on_a_cluster():  # where machines may still come, more can be asked for
-        workers = min(fit, workers)
-    return Allotment(wanted.cpus_per_trial, gpus, max(1, workers))
+    fitting = fit(there, cpus, gpus)
+    if not fitting:
+        raise InvalidRequest(
+            f"no machine has both {cpus} CPUs and {gpus:g} GPUs for a trial (--cpus-per-trial, "
+            "--gpus-per-trial)"
+        )
+    workers = spec.concurrency or fitting
+    if not on_a_cluster():  # where machines may still come, more can be asked for
+        workers = min(fitting, workers)
+    return Allotment(cpus, gpus, workers, spec.resources.fuse)
 
 
 def alone(allotment: Allotment) -> Allotment:
     """The same with a whole GPU for each trial."""
-    workers = max(1, int(allotment.workers * allotment.gpus))
-    return replace(allotment, gpus=1.0, workers=workers)
+    # Machines that an autoscaler stopped meanwhile come again for what waits.
+    shared = int(allotment.workers * allotment.gpus)
+    fitting = max(1, shared, fit(resources(), allotment.cpus, 1.0))
+    return replace(allotment, gpus=1.0, workers=min(allotment.workers, fitting), fuse=1)
 
 
 def _allot_to_come(spec: StudySpec) -> Allotment:
@@ -228,11 +155,8 @@ def _allot_to_come(spec: StudySpec) -> Allotment:
             "the cluster has no machine for trials yet; say what to start: --gpus-per-trial (0 for "
             "none) and --concurrency, the number of trials at once"
         )
-    return Allotment(spec.resources.cpus_per_trial, spec.resources.gpus_per_trial, spec.concurrency)
-
-
-def _on_a_cluster() -> bool:
-    return len([node for node in ray.nodes() if node["Alive"]]) > 1
+    wanted, gpus = spec.resources, spec.resources.gpus_per_trial
+    return Allotment(wanted.cpus_per_trial, gpus, spec.concurrency, wanted.fuse)
 
 
 def run_trials(
@@ -241,15 +165,23 @@ def run_trials(
     allotment: Allotment,
     observer: Observer,
     deadline: float = float("inf"),
+    fleet: Fleet | None = None,
 ) -> None:
     """Run trials through Ray Tune until the ledger's target has settled, or none begins any more
     since the `deadline` (of time.monotonic) is past.
 
-    The first Ctrl-C lets running trials finish, the second stops them. Raises KeyboardInterrupt
-    after either, and InvalidRequest if the results folder can no longer be written.
+    Machines that join a `fleet` meanwhile get trials too, beyond the allotment's if the study does
+    not bound its concurrency. The first Ctrl-C lets running trials finish, the second stops them.
+    Raises KeyboardInterrupt after either, InvalidRequest if the results folder can no longer be
+    written, and MachineRefused, once running trials have finished, for a machine that joined with
+    other versions.
     """
-    searcher = LedgerSearcher(ledger, allotment.workers)
+    searcher = LedgerSearcher(ledger, allotment.workers, allotment.fuse)
     callback = SettlingCallback(searcher, ledger, observer, deadline)
+    callbacks: list[tune.Callback] = [callback]
+    if fleet is not None:
+        grows = ledger.spec.concurrency is None
+        callbacks.append(JoiningCallback(fleet, allotment, grows, searcher, callback, observer))
     try:
         with (
             _environment(TUNE_SETTINGS),
@@ -262,7 +194,7 @@ def run_trials(
                 run_config=tune.RunConfig(
                     storage_path=scratch,
                     verbose=0,
-                    callbacks=[callback],
+                    callbacks=callbacks,
                     stop=callback,
                     # Class trainables are checkpointed at their end unless told otherwise.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -274,6 +206,8 @@ def run_trials(
     callback.settle_rest()
     if searcher.failure is not None:
         raise searcher.failure
+    if callback.refusal is not None and not ledger.finished:
+        raise callback.refusal
     if callback.interrupted:
         raise KeyboardInterrupt
 
@@ -315,27 +249,36 @@ def _slot_resources(allotment: Allotment) -> Callable[[dict[str, Any]], tune.Pla
     would never be replaced. With resources of its own each slot keeps its worker.
     """
 
+    made: dict[int, tune.PlacementGroupFactory] = {}  # one for all of a slot: Tune keeps them
+
     def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        bundle = {"CPU": float(allotment.cpus), "memory": 1.0 + config[SLOT]}
-        if allotment.gpus:
-            bundle["GPU"] = allotment.gpus
-        return tune.PlacementGroupFactory([bundle])
+        slot = config[SLOT]
+        if slot not in made:
+            bundle = {"CPU": float(allotment.cpus), "memory": 1.0 + slot}
+            if allotment.gpus:
+                bundle["GPU"] = allotment.gpus
+            made[slot] = tune.PlacementGroupFactory([bundle])
+        return made[slot]
 
     return resources
 
 
 class LedgerSearcher(Searcher):
-    """Hands the ledger's tickets to Tune; what came of them the callback tells the ledger."""
+    """Hands the ledger's tickets to Tune; what came of them the callback tells the ledger.
+
+    A trial of Tune's is one of ours, or as many as `fuse` that share its place.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its Tuner for `Tuner.restore`, which is never used here.
         return {}
 
-    def __init__(self, ledger: Ledger, slots: int) -> None:
+    def __init__(self, ledger: Ledger, slots: int, fuse: int = 1) -> None:
         super().__init__(metric="_", mode="min")
         self._ledger = ledger
-        self._slots = slots
-        self.tickets: dict[str, tuple[Ticket, int]] = {}
+        self._fuse = fuse
+        self.slots = slots
+        self.tickets: dict[str, tuple[list[Ticket], int]] = {}
         self.running: set[str] = set()
         self.closing = False
         self.failure: Exception | None = None
@@ -351,25 +294,38 @@ class LedgerSearcher(Searcher):
         if self._ledger.exhausted or self.closing:
             return Searcher.FINISHED
         load = Counter(slot for _, slot in self.tickets.values())
-        slot = min(range(self._slots), key=lambda index: load[index])
-        if load[slot] >= TRIALS_PER_SLOT or self.about_to_start(slot):
-            return None  # drawing the next trial must not keep a worker from its present one
+        # Drawing a slot's next trial must not keep its worker from its present one, and a slot that
+        # waits for a machine must not keep the others from their next ones.
+        waiting = self._about_to_start
+        idle = [slot for slot in range(self.slots) if slot not in waiting]
+        slot = min(idle, key=lambda index: load[index], default=None)
+        if slot is None or load[slot] >= TRIALS_PER_SLOT:
+            return None
         try:
-            ticket = self._ledger.ask()
+            tickets = self._draw()
         except Exception as error:
             self.failure = error
             return None
-        if ticket is None:
+        if not tickets:
             return None
-        self.tickets[trial_id] = (ticket, slot)
-        return {**ticket.hyperparameters, "seed": ticket.seed, SLOT: slot, TICKET: ticket.number}
+        self.tickets[trial_id] = (tickets, slot)
+        configs = [{**ticket.hyperparameters, "seed": ticket.seed} for ticket in tickets]
+        what = configs[0] if self._fuse == 1 else {TOGETHER: configs}
+        return {**what, SLOT: slot, TICKET: tickets[0].number}
+
+    def _draw(self) -> list[Ticket]:
+        tickets: list[Ticket] = []
+        while len(tickets) < self._fuse and (ticket := self._ledger.ask()) is not None:
+            tickets.append(ticket)
+        return tickets
 
     def about_to_start(self, slot: int) -> bool:
         """Whether a trial was handed to this slot that does not run yet."""
-        return any(
-            its_slot == slot and trial_id not in self.running
-            for trial_id, (_, its_slot) in self.tickets.items()
-        )
+        return slot in self._about_to_start
+
+    @property
+    def _about_to_start(self) -> set[int]:
+        return {slot for trial, (_, slot) in self.tickets.items() if trial not in self.running}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -401,10 +357,12 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         self._observer = observer
         self._started: dict[str, float] = {}
         self._ended: list[tuple[Ticket, int, Outcome]] = []
+        self._over: list[Any] = []
         self._pruned: dict[str, int] = {}
         self._deadline = deadline
         self._awaited: set[str] = set()
         self.interrupted = False
+        self.refusal: MachineRefused | None = None
 
     def interrupt(self) -> None:
         """Ctrl-C: let running trials finish; again: do not wait for them."""
@@ -413,6 +371,11 @@ class SettlingCallback(tune.Callback, tune.Stopper):
             self._awaited = set()
         else:
             self._close("interrupted (Ctrl-C again stops them now)")
+
+    def refuse(self, refusal: MachineRefused) -> None:
+        """Let running trials finish; what comes from this machine does not count."""
+        self.refusal = refusal
+        self._close(f"the machine {refusal.address} cannot take part")
 
     def _close(self, why: str) -> None:
         """Begin no more trials; end when those that run now have ended."""
@@ -423,39 +386,52 @@ class SettlingCallback(tune.Callback, tune.Stopper):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._started[trial.trial_id] = time.time()
         self._searcher.running.add(trial.trial_id)
-        self._observer.started(self._searcher.tickets[trial.trial_id][0])
+        for ticket in self._searcher.tickets[trial.trial_id][0]:
+            self._observer.started(ticket)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        ticket, slot = self._forget(trial)
-        if ticket is None or "state" not in trial.last_result:
+        tickets, slot = self._forget(trial)
+        self._over.append(trial)
+        outcomes = _outcomes(trial.last_result)
+        if not outcomes:
             return  # stopped before it had a result: it stays asked, and is run again
-        outcome = _outcome(trial.last_result)
+        if self.refusal is not None and trial.last_result.get(NODE_IP) == self.refusal.address:
+            return
         pruned_at = self._pruned.pop(trial.trial_id, None)
-        if outcome.state is State.PRUNED:
-            if pruned_at is None:
-                return  # stopped between two phases, by nobody who judged it
-            reason = f"stopped by {self._ledger.spec.pruner} after phase {pruned_at}"
-            outcome = replace(outcome, reason=reason)
-        self._ended.append((ticket, slot, outcome))
-        self._observer.ended(ticket)
+        for ticket, outcome in zip(tickets, outcomes, strict=False):
+            if outcome.state is State.PRUNED:
+                if pruned_at is None:
+                    return  # stopped between two phases, by nobody who judged it
+                reason = f"stopped by {self._ledger.spec.pruner} after phase {pruned_at}"
+                outcome = replace(outcome, reason=reason)
+            self._ended.append((ticket, slot, outcome))
+            self._observer.ended(ticket)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         started = self._started.get(trial.trial_id, time.time())
-        ticket, _ = self._forget(trial)
-        if ticket is None:
-            return
+        tickets, _ = self._forget(trial)
+        self._over.append(trial)
         reason = _reason(trial)
-        row = self._guard(lambda: self._ledger.lost(ticket, reason, started))
-        if row is None and self._searcher.failure is None:
-            self._observer.retried(ticket, reason)
+        for ticket in tickets:
+            row = self._guard(partial(self._ledger.lost, ticket, reason, started))
+            if row is None and self._searcher.failure is None:
+                self._observer.retried(ticket, reason)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         # Writing takes longer than handing a worker its next trial, so that goes first.
         ready = [item for item in self._ended if not self._searcher.about_to_start(item[1])]
         self._settle(ready)
+        self._slim()
         if time.monotonic() > self._deadline and not self._searcher.closing:
             self._close("the time budget is over")
         self._observer.tick()
+
+    def _slim(self) -> None:
+        """Tune keeps its trials to the end, each with 20 kB of statistics of its metrics."""
+        for trial in self._over:
+            trial.run_metadata.metric_analysis.clear()
+            trial.run_metadata.metric_n_steps.clear()
+        self._over.clear()
 
     def settle_rest(self) -> None:
         """Settle what ended in Tune's last step."""
@@ -477,7 +453,8 @@ class SettlingCallback(tune.Callback, tune.Stopper):
             return False
         outcome = _outcome(result)
         try:
-            stop = self._ledger.report(self._searcher.tickets[trial_id][0], outcome)
+            (ticket,), _ = self._searcher.tickets[trial_id]
+            stop = self._ledger.report(ticket, outcome)
         except Exception as error:
             self._searcher.failure = error
             return False
@@ -485,10 +462,10 @@ class SettlingCallback(tune.Callback, tune.Stopper):
             self._pruned[trial_id] = len(outcome.curve)
         return stop
 
-    def _forget(self, trial: Any) -> tuple[Ticket | None, int]:
+    def _forget(self, trial: Any) -> tuple[list[Ticket], int]:
         self._started.pop(trial.trial_id, None)
         self._searcher.running.discard(trial.trial_id)
-        return self._searcher.tickets.pop(trial.trial_id, (None, 0))
+        return self._searcher.tickets.pop(trial.trial_id, ([], 0))
 
     def _guard(self, settle: Callable[[], Row | None]) -> Row | None:
         try:
@@ -501,7 +478,56 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         return row
 
 
+class JoiningCallback(tune.Callback):
+    """Takes in the machines that join while trials run."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        allotment: Allotment,
+        grows: bool,
+        searcher: LedgerSearcher,
+        settling: SettlingCallback,
+        observer: Observer,
+    ) -> None:
+        self._fleet = fleet
+        self._allotment = allotment
+        self._grows = grows
+        self._searcher = searcher
+        self._settling = settling
+        self._observer = observer
+        self._next = 0.0
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() < self._next or self._searcher.closing:
+            return
+        self._next = time.monotonic() + LOOK_SECONDS
+        try:
+            joined = self._fleet.look()
+        except MachineRefused as refusal:
+            self._settling.refuse(refusal)
+            return
+        before = self._searcher.slots
+        if self._grows:
+            fitting = self._fleet.fit(self._allotment.cpus, self._allotment.gpus)
+            # Where a machine has gone, its slots wait for the next one.
+            self._searcher.slots = max(before, fitting)
+        for address in joined:
+            self._observer.say(f"the machine {address} joined")
+        if self._searcher.slots > before:
+            self._observer.say(f"{self._searcher.slots} trials run at once")
+
+
 _OUTCOME_FIELDS = {field.name for field in fields(Outcome)} - {"metrics", "state"}
+
+
+def _outcomes(result: dict[str, Any]) -> list[Outcome]:
+    """The outcomes of a trial of Tune's: one, or several that shared their steps, or none yet."""
+    found = result.get(OUTCOMES, [result] if "state" in result else [])
+    return [_outcome(each) for each in found]
 
 
 def _outcome(result: dict[str, Any]) -> Outcome:

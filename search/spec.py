@@ -91,10 +91,11 @@ class InversionSpec(_Section):
 
 class Resources(_Section):
     """What one trial holds. `gpus_per_trial` may be a fraction; left out, it is 1 where there is
-    a GPU and 0 elsewhere."""
+    a GPU and 0 elsewhere. As many as `fuse` trials share a trial's place, as one computation."""
 
     cpus_per_trial: Positive = 1
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
+    fuse: Positive = 1
 
 
 class StudySpec(_Section):
@@ -162,6 +163,8 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
             f"the pruner {spec.pruner} needs one objective to judge by: give --objective gap, or "
             "no pruner"
         )
+    if spec.resources.fuse > 1:
+        _check_fusable(spec)
     if spec.name is not None:
         check_name(spec.name)
     given = spec.scenario
@@ -217,6 +220,19 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     return spec.model_copy(
         update={"name": name, "scenario": scenario, "space": space, "inversion": inversion}
     )
+
+
+def _check_fusable(spec: StudySpec) -> None:
+    if not methods.is_plan(spec.method):
+        possible = ", ".join(name for name in methods.METHODS if methods.is_plan(name))
+        raise InvalidRequest(
+            f"trials of {spec.method} cannot be fused (resources.fuse); possible: {possible}"
+        )
+    if spec.pruner != "none" or spec.curves:
+        raise InvalidRequest(
+            "trials that are fused (resources.fuse) go through their phases together: there are no "
+            "curves and there is no pruner"
+        )
 
 
 def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec:

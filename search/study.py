@@ -21,8 +21,9 @@ from search.spec import StudySpec, fingerprint, load_spec, measured, resolve, sc
 from trainables.scenario import Places
 
 if TYPE_CHECKING:
+    from search.depot import Depot
+    from search.machines import Fleet
     from search.scheduling import Allotment
-    from trainables.shipping import Shipment
     from trainables.workbench import Workbench
 
 
@@ -125,10 +126,11 @@ class Study:
         with progress or Progress(Console(quiet=True)) as shown:
             shown.doing("starting Ray")
             from search import scheduling
+            from search.depot import Depot
 
             scheduling.start_ray(self.address)
-            with scheduling.Depot(scenario_of(self.spec), self.places) as shipment:
-                self._prepare(shown, shipment)
+            with Depot(scenario_of(self.spec), self.places) as depot:
+                self._prepare(shown, depot)
 
     def preview(self, folder: Path) -> list[Path]:
         """Write contact sheets (PNG) of the study's generators, and of real images where there are
@@ -156,38 +158,49 @@ class Study:
         return written
 
     def _prepare(
-        self, shown: Progress, shipment: Shipment | None
-    ) -> tuple[Workbench, Allotment, dict[str, float | None]]:
+        self, shown: Progress, depot: Depot
+    ) -> tuple[Workbench, Allotment, dict[str, float | None], Fleet | None]:
         from search import preparation, scheduling
+        from search.machines import Fleet
         from trainables.workbench import shared_workbench
 
-        if shipment is not None:
+        fleet = None
+        if depot.shipment is not None:
             shown.doing("asking the machines for their versions")
-            scheduling.check_versions()
+            fleet = Fleet()
+            fleet.check()
+            shown.listen(depot.news)
+
+        def tick() -> None:
+            shown.hear()
+            for address in fleet.look() if fleet is not None else ():
+                shown.say(f"the machine {address} joined")
+
         allotment = scheduling.allot(self.spec)
         shown.doing("preparing what the trials share")
         bench = shared_workbench(scenario_of(self.spec), self.places)
         spent = preparation.prepare(
-            bench, self.spec, self.places, allotment, shown.prepared, shipment
+            bench, self.spec, self.places, allotment, shown.prepared, tick, depot.shipment
         )
         found = list(spent.values()).count(None)
         where = self.places.artifacts
         shown.say(f"artifacts: {len(spent) - found} built, {found} found in {where}")
-        return bench, allotment, spent
+        return bench, allotment, spent, fleet
 
     def _search(self, ledger: Ledger, shown: Progress) -> None:
         shown.doing("starting Ray")
         from search import scheduling
+        from search.depot import Depot
 
         scheduling.start_ray(self.address)
-        with scheduling.Depot(scenario_of(self.spec), self.places) as shipment:
-            self._run_trials(ledger, shown, shipment)
+        with Depot(scenario_of(self.spec), self.places) as depot:
+            self._run_trials(ledger, shown, depot)
 
-    def _run_trials(self, ledger: Ledger, shown: Progress, shipment: Shipment | None) -> None:
+    def _run_trials(self, ledger: Ledger, shown: Progress, depot: Depot) -> None:
         from search import scheduling
         from trainables.trainable import trainable
 
-        bench, allotment, spent = self._prepare(shown, shipment)
+        bench, allotment, spent, fleet = self._prepare(shown, depot)
         ledger.record_references(bench.references)
         ledger.record(
             {
@@ -211,11 +224,11 @@ class Study:
             curve=self.spec.curves,
             report_phases=self.spec.pruner != "none",
             settle_failures=True,
-            shipment=shipment,
+            shipment=depot.shipment,
         )
         ledger.spare_memory = 0 < allotment.gpus < 1
         deadline = time.monotonic() + (self.spec.time_budget or math.inf)
-        scheduling.run_trials(ledger, kind, allotment, shown, deadline)
+        scheduling.run_trials(ledger, kind, allotment, shown, deadline, fleet)
         if time.monotonic() < deadline and ledger.hand_out_alone():
             alone = scheduling.alone(allotment)
-            scheduling.run_trials(ledger, kind, alone, shown, deadline)
+            scheduling.run_trials(ledger, kind, alone, shown, deadline, fleet)

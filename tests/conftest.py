@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -73,3 +76,15 @@ def scenario(three_digits: Path) -> Scenario:
 def bench(scenario: Scenario, places: Places) -> Workbench:
     """The workbench of `scenario`; artifacts are built when a test first asks for them."""
     return Workbench(scenario, places, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def faults() -> ModuleType:
+    """`benchmarks/faults.py`, which has a cluster of several nodes on this machine."""
+    path = Path(__file__).parents[1] / "benchmarks" / "faults.py"
+    spec = importlib.util.spec_from_file_location("faults", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["faults"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-PATH = Path(__file__).parents[1] / "benchmarks" / "faults.py"
 PLAN = ["worker", "driver", "full disk", "node", "added node", "slow disk", "head"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="faults are found and made through /proc")
-def test_whatever_is_killed_every_trial_settles_once_as_if_nothing_had_happened() -> None:
-    spec = importlib.util.spec_from_file_location("faults", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    faults = sys.modules["faults"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(faults)
+def test_whatever_is_killed_every_trial_settles_once_as_if_nothing_had_happened(
+    faults: ModuleType,
+) -> None:
     with faults.campaign(40, 0, plan=PLAN, pause=(0.5, 1.5)) as run:
         found = run.run_study("study", len(PLAN))
     assert {name: found[name] for name in faults.FINDINGS} == dict.fromkeys(faults.FINDINGS, 0)

@@ -47,14 +47,22 @@ class Samples:
         return Samples(self.images.to(device), self.labels.to(device))
 
     def batches(self, size: int, rng: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """One shuffled pass. A last batch of a single sample joins the one before it, because
-        batch norm cannot be trained on one value per channel."""
-        order = torch.randperm(len(self), generator=rng, device=rng.device)
-        parts = list(order.to(self.labels.device).split(size))
-        if len(parts) > 1 and len(parts[-1]) == 1:
-            parts[-2:] = [torch.cat(parts[-2:])]
-        for part in parts:
+        """One shuffled pass, in the batches of `index_batches`."""
+        for part in index_batches(len(self), size, rng, self.labels.device):
             yield self.images[part], self.labels[part]
+
+
+def index_batches(
+    count: int, size: int, rng: torch.Generator, device: torch.device
+) -> Iterator[Tensor]:
+    """Indices of one shuffled pass over `count` samples, `size` at a time. A last batch of a single
+    sample joins the one before it, because batch norm cannot be trained on one value per channel.
+    """
+    order = torch.randperm(count, generator=rng, device=rng.device)
+    parts = list(order.to(device).split(size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    yield from parts
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,10 @@ CURVE = (
 names on validation images where there is data, and the synthetic ones where they are measured."""
 
 
+TOGETHER, OUTCOMES = "_together", "outcomes"
+"""Keys of a Ray Tune trial that is several of ours: their configs, and their results."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One trial's end. Times are seconds, `started` and `finished` seconds since 1970 (UTC).
@@ -72,6 +76,7 @@ class Outcome:
     `peak_memory_mb` is the most that the trial held of a GPU's memory, `device_memory_mb` all there
     is (None on a CPU). `class_accuracy` and `test_class_accuracy` are percent correct on validation
     and on test images of each class (None for a class without any), empty where there is no data.
+    `together` is how many trials shared their steps; `unlearn_seconds` is then this one's share.
     """
 
     state: State
@@ -94,3 +99,4 @@ class Outcome:
     reported: dict[str, Any] = field(default_factory=dict)
     class_accuracy: list[float | None] = field(default_factory=list)
     test_class_accuracy: list[float | None] = field(default_factory=list)
+    together: int = 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,12 +15,12 @@ from ray import tune
 from torch import nn
 
 from trainables import methods
+from trainables.artifacts import Depot
 from trainables.errors import TrialFailed
-from trainables.files import write_whole
-from trainables.outcome import Outcome, State
+from trainables.outcome import OUTCOMES, TOGETHER, Outcome, State
 from trainables.scenario import Places, Scenario
 from trainables.shipping import Shipment, unpack
-from trainables.trial import trial_phases
+from trainables.trial import run_trials_together, trial_phases
 from trainables.workbench import save_model, shared_workbench, use_threads
 
 SEED = "seed"
@@ -40,9 +42,11 @@ def trainable(
     """A class Trainable for anyone's `ray.tune.Tuner`, reusable between trials.
 
     Config keys are the method's hyperparameters and, optionally, `seed`; keys that start with an
-    underscore are ignored. One training iteration is one trial; its result holds every metric of
-    `trainables.outcome.METRICS` beside `state`, `reason` and the seconds it took; its checkpoint
-    the unlearned weights (`model.safetensors`) and `outcome.json`. `timeout` is in seconds;
+    underscore are ignored, but for `TOGETHER`: configs of trials that are to share their steps,
+    whose results come in their order under `OUTCOMES`. One training iteration is one trial; its
+    result holds every metric of `trainables.outcome.METRICS` beside `state`, `reason` and the
+    seconds it took; its checkpoint the unlearned weights (`model.safetensors`) and `outcome.json`.
+    `timeout` is in seconds;
     `expensive` names groups of metrics and `curve` asks for a curve, as for `run_trial`.
 
     With `report_phases` an iteration is one phase or epoch of the method, for schedulers that stop
@@ -70,13 +74,17 @@ def trainable(
             return True
 
         def begin(self) -> Iterator[tuple[Outcome, nn.Module | None]]:
-            config = {k: v for k, v in self.config.items() if not k.startswith("_")}
-            seed = config.pop(SEED, 0)
+            values, seed = _told(self.config)
             return trial_phases(
-                self.bench, method, config, seed, timeout, expensive, curve or report_phases
+                self.bench, method, values, seed, timeout, expensive, curve or report_phases
             )
 
         def step(self) -> dict[str, Any]:
+            if TOGETHER in self.config:
+                values, seeds = zip(*map(_told, self.config[TOGETHER]), strict=True)
+                ended = run_trials_together(self.bench, method, values, seeds, timeout, expensive)
+                outcomes = [_flat(outcome) for outcome, _ in ended]
+                return {OUTCOMES: outcomes, tune.result.DONE: True}
             if report_phases:
                 self.outcome, self.model = next(self.phases)
             else:
@@ -85,9 +93,8 @@ def trainable(
             under_way = state is State.PRUNED  # what it would be if it were stopped here
             if state is not State.COMPLETE and not under_way and not settle_failures:
                 raise TrialFailed(f"{state}: {self.outcome.reason}")
-            flat = asdict(self.outcome)
-            metrics = flat.pop("metrics") or (self.outcome.curve[-1] if under_way else {})
-            return {**metrics, **flat, tune.result.DONE: not under_way}
+            latest = self.outcome.curve[-1] if under_way else {}
+            return {**latest, **_flat(self.outcome), tune.result.DONE: not under_way}
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             folder = Path(checkpoint_dir)
@@ -102,24 +109,10 @@ def trainable(
     return UnlearningTrial
 
 
-class DepotActor:
-    """Serves files of the driver's artifacts folder to machines that do not see it, and takes what
-    they build. Names are plain file names."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def read(self, name: str) -> bytes | None:
-        path = self._folder / Path(name).name
-        return path.read_bytes() if path.is_file() else None
-
-    def write(self, name: str, content: bytes) -> None:
-        write_whole(self._folder / Path(name).name, content)
-
-
 @dataclass(frozen=True)
 class RayDepot:
-    """The depot behind the actor of this name; content travels through Ray's object store."""
+    """The depot behind the driver's actor of this name; content travels through Ray's object
+    store."""
 
     name: str
 
@@ -131,6 +124,46 @@ class RayDepot:
     def write(self, name: str, content: bytes) -> None:
         actor: Any = ray.get_actor(self.name)
         ray.get(actor.write.remote(name, content))
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """A depot whose readers tell the driver's actor of this name what they receive."""
+
+    depot: Depot
+    actor: str
+
+    def read(self, name: str) -> bytes | None:
+        if name.endswith(".json"):  # a description: a look at whether there is something to receive
+            return self.depot.read(name)
+        host = ray.util.get_node_ip_address()
+        self._tell("receiving", host, name)
+        started = time.perf_counter()
+        content = self.depot.read(name)
+        if content is not None:
+            self._tell("received", host, name, len(content), time.perf_counter() - started)
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        self.depot.write(name, content)
+
+    def _tell(self, what: str, *details: Any) -> None:
+        # Without a driver to listen a read may fail, but not over this.
+        with contextlib.suppress(ValueError, ray.exceptions.RayError):
+            getattr(ray.get_actor(self.actor), what).remote(*details)
+
+
+def _flat(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as a result of Tune's, with each metric under its name."""
+    flat = asdict(outcome)
+    return {**flat.pop("metrics"), **flat}
+
+
+def _told(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The hyperparameters and the seed of one trial."""
+    values = {key: value for key, value in config.items() if not key.startswith("_")}
+    seed: int = values.pop(SEED, 0)
+    return values, seed
 
 
 def _gpus_assigned() -> float:

@@ -6,8 +6,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -15,14 +15,18 @@ import torch
 from torch import nn
 
 from trainables import methods
-from trainables.access import ZERO_SHOT
+from trainables.access import ZERO_SHOT, Granted
 from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTimeout, unknown
+from trainables.fused import Stack, run_together
 from trainables.metrics.anamnesis import anamnesis_index
 from trainables.metrics.evaluate import Measured
 from trainables.metrics.gap import gap
 from trainables.outcome import EXPENSIVE, Outcome, State
+from trainables.passes import Plan
 from trainables.training import check_finite
 from trainables.workbench import Workbench, clone
+
+NOTHING_MEASURED = Measured({}, {})
 
 
 def run_trial(
@@ -61,71 +65,156 @@ def trial_phases(
     there: an outcome in the state `pruned`, with the curve so far. The time that the caller takes
     between two steps does not count.
     """
-    for name in expensive:
-        if name not in EXPENSIVE:
-            raise InvalidRequest(unknown("group of metrics", name, EXPENSIVE))
-    chosen = methods.make(method, values)
-    generators = getattr(chosen, "generators", 0)
-    access = workbench.grant(chosen.needs, generators)
-    spent = workbench.prepare_seconds(chosen.needs, generators)
-    costs: dict[str, float] = {"prepare_seconds": spent}
-    points: list[dict[str, float]] = []
-    metrics: dict[str, float] = {}
-    by_class: dict[str, list[float | None]] = {}
-    reason: str | None = None
-    unlearned: nn.Module | None = None
+    trial = _Trial(workbench, method, values, seed, expensive)
     limit = _TimeLimit(timeout)
-    if workbench.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(workbench.device)
-    started = time.time()
-
-    def outcome(state: State) -> Outcome:
-        return Outcome(
-            state=state,
-            method=method,
-            hyperparameters=asdict(chosen),  # type: ignore[call-overload]
-            seed=seed,
-            started=started,
-            finished=time.time(),
-            metrics=metrics,
-            reason=reason,
-            device=_device_name(workbench.device),
-            peak_memory_mb=_peak_memory_mb(workbench.device),
-            device_memory_mb=_device_memory_mb(workbench.device),
-            host=socket.gethostname(),
-            curve=list(points),
-            zero_shot=chosen.needs <= ZERO_SHOT and not workbench.scenario.inversion.few_shot,
-            reported=dict(access.reported),
-            class_accuracy=by_class.get("class_accuracy", []),
-            test_class_accuracy=by_class.get("test_class_accuracy", []),
-            **costs,
-        )
-
+    unlearned: nn.Module | None = None
     try:
         model = clone(workbench.base)
         rng = torch.Generator(workbench.device).manual_seed(seed)
-        phases = chosen.unlearn(model, access, rng)
+        phases = trial.method.unlearn(model, trial.access, rng)
         while True:
-            with limit, _stopwatch(costs, "unlearn_seconds", workbench.device):
+            with limit, trial.timed("unlearn_seconds"):
                 following = next(phases, None)
                 if following is None:
                     break
                 unlearned = following
                 check_finite(unlearned)
             if curve:
-                with limit, _stopwatch(costs, "evaluate_seconds", workbench.device):
+                with limit, trial.timed("evaluate_seconds"):
                     point = _on_validation(workbench, unlearned, expensive)
-                points.append({"seconds": costs["unlearn_seconds"], **point})
-                yield outcome(State.PRUNED), None
+                trial.points.append({"seconds": trial.costs["unlearn_seconds"], **point})
+                yield trial.outcome(State.PRUNED), None
         if unlearned is None:
             raise RuntimeError("the method yielded no model")
-        with limit, _stopwatch(costs, "evaluate_seconds", workbench.device):
-            metrics, by_class = _measure(workbench, unlearned, expensive)
-        state = State.COMPLETE
+        with limit, trial.timed("evaluate_seconds"):
+            measured = _measure(workbench, unlearned, expensive)
+        yield trial.outcome(State.COMPLETE, measured), _to_keep(unlearned)
     except Exception as error:  # a failing trial must never take the study down
-        state, reason = _classify(error), _describe(error)
-        metrics, by_class, unlearned = {}, {}, None
-    yield outcome(state), unlearned
+        yield trial.failed(error), None
+
+
+def run_trials_together(
+    workbench: Workbench,
+    method: str,
+    values: Sequence[dict[str, Any]],
+    seeds: Sequence[int],
+    timeout: float | None = None,
+    expensive: tuple[str, ...] = (),
+) -> list[tuple[Outcome, nn.Module | None]]:
+    """`run_trial` of several trials of one study at once; what came of each, in their order.
+
+    Their steps are one batched computation as far as they are alike (`trainables.fused`), with
+    results that equal separate ones up to rounding. The time of unlearning is shared out evenly.
+    `timeout` is in seconds of each trial's share. Raises InvalidRequest as `run_trial` does, and
+    for a method that is no plan of passes.
+    """
+    trials = [
+        _Trial(workbench, method, chosen, seed, expensive, together=len(seeds))
+        for chosen, seed in zip(values, seeds, strict=True)
+    ]
+    limit = _TimeLimit(None if timeout is None else timeout * len(trials))
+    spent: dict[str, float] = {}
+    ended: list[tuple[Outcome, nn.Module | None]] = []
+    try:
+        with limit, _stopwatch(spent, "unlearn_seconds", workbench.device):
+            stack = Stack(workbench.base, len(trials))
+            rngs = [torch.Generator(workbench.device).manual_seed(seed) for seed in seeds]
+            plans = [
+                _plan(trial.method)(model, trial.access, rng)
+                for trial, model, rng in zip(trials, stack.models, rngs, strict=True)
+            ]
+            failures = run_together(stack, plans, rngs)
+    except InvalidRequest:
+        raise
+    except Exception as error:  # of no trial in particular
+        return [(trial.failed(error), None) for trial in trials]
+    for trial, model, failure in zip(trials, stack.models, failures, strict=True):
+        trial.costs["unlearn_seconds"] = spent["unlearn_seconds"] / len(trials)
+        try:
+            if failure is not None:
+                raise failure
+            with limit, trial.timed("evaluate_seconds"):
+                measured = _measure(workbench, model, expensive)
+            ended.append((trial.outcome(State.COMPLETE, measured), _to_keep(clone(model))))
+        except Exception as error:
+            ended.append((trial.failed(error), None))
+    return ended
+
+
+def _to_keep(model: nn.Module) -> nn.Module:
+    """In the layout in which weights are saved, which may not be that in which they are fast."""
+    return model.to(memory_format=torch.contiguous_format)
+
+
+def _plan(method: Any) -> Callable[[nn.Module, Granted, torch.Generator], Plan]:
+    if not hasattr(method, "plan"):
+        raise InvalidRequest(f"trials of {type(method).__name__} cannot share their steps")
+    plan: Callable[[nn.Module, Granted, torch.Generator], Plan] = method.plan
+    return plan
+
+
+class _Trial:
+    """A trial under way: its method, what it may touch, what it has cost so far.
+
+    `together` is how many trials share its steps. Raises as `run_trial` does.
+    """
+
+    def __init__(
+        self,
+        workbench: Workbench,
+        method: str,
+        values: dict[str, Any],
+        seed: int,
+        expensive: tuple[str, ...],
+        together: int = 1,
+    ) -> None:
+        for name in expensive:
+            if name not in EXPENSIVE:
+                raise InvalidRequest(unknown("group of metrics", name, EXPENSIVE))
+        self.method = methods.make(method, values)
+        generators = getattr(self.method, "generators", 0)
+        self.access = workbench.grant(self.method.needs, generators)
+        spent = workbench.prepare_seconds(self.method.needs, generators)
+        self.costs: dict[str, float] = {"prepare_seconds": spent}
+        self.points: list[dict[str, float]] = []
+        self._workbench = workbench
+        self._name, self._seed, self._together = method, seed, together
+        self._started = time.time()
+        if workbench.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(workbench.device)
+
+    def timed(self, name: str) -> AbstractContextManager[None]:
+        """Counts the seconds that the body takes as `name`."""
+        return _stopwatch(self.costs, name, self._workbench.device)
+
+    def outcome(
+        self, state: State, measured: Measured = NOTHING_MEASURED, reason: str | None = None
+    ) -> Outcome:
+        workbench, method = self._workbench, self.method
+        return Outcome(
+            state=state,
+            method=self._name,
+            hyperparameters=asdict(method),  # type: ignore[call-overload]
+            seed=self._seed,
+            started=self._started,
+            finished=time.time(),
+            metrics=measured.metrics,
+            reason=reason,
+            device=_device_name(workbench.device),
+            peak_memory_mb=_peak_memory_mb(workbench.device),
+            device_memory_mb=_device_memory_mb(workbench.device),
+            host=socket.gethostname(),
+            curve=list(self.points),
+            zero_shot=method.needs <= ZERO_SHOT and not workbench.scenario.inversion.few_shot,
+            reported=dict(self.access.reported),
+            class_accuracy=measured.by_class.get("class_accuracy", []),
+            test_class_accuracy=measured.by_class.get("test_class_accuracy", []),
+            together=self._together,
+            **self.costs,
+        )
+
+    def failed(self, error: Exception) -> Outcome:
+        return self.outcome(_classify(error), reason=_describe(error))
 
 
 def _measure(workbench: Workbench, model: nn.Module, expensive: tuple[str, ...]) -> Measured:

@@ -129,7 +129,7 @@ class Workbench:
 
     @cached_property
     def comparison(self) -> Comparison:
-        untrained = self._fresh_model(self.scenario.evaluation_seed).to(self.device)
+        untrained = self._fresh_model(self.scenario.evaluation_seed)
         return Comparison(self.dataset, self.scenario.forget, self.retrained, untrained)
 
     def relearn(self, model: nn.Module) -> Relearning:
@@ -340,12 +340,15 @@ class Workbench:
     def _model(self, artifact: Artifact) -> nn.Module:
         model = self._fresh_model(seed=0)
         model.load_state_dict(artifact.tensors)
-        return model.to(self.device).eval()
+        return model.eval()
 
     def _fresh_model(self, seed: int) -> nn.Module:
+        """On the device, in the layout in which it is fast."""
         scenario = self.scenario
         shape, classes = self.image_shape, self.num_classes
-        return models.build(scenario.model, shape, classes, scenario.width, seed)
+        model = models.build(scenario.model, shape, classes, scenario.width, seed)
+        layout = models.memory_format(scenario.model, shape)
+        return model.to(self.device).to(memory_format=layout)
 
     def _obtain_base(self) -> Built:
         """Trained, or read from the file of weights that the scenario names."""
@@ -402,7 +405,7 @@ class Workbench:
         """
         scenario = self.scenario
         wanted = torch.tensor(scenario.forget, device=self.device)
-        model = self._fresh_model(scenario.seed).to(self.device)
+        model = self._fresh_model(scenario.seed)
         before = {name: p.detach().clone() for name, p in model.named_parameters()}
         summed = {name: torch.zeros_like(value) for name, value in before.items()}
         batches = {"all": 0, "with_forget_samples": 0}
@@ -435,7 +438,7 @@ class Workbench:
     ) -> Built:
         """The thesis' recipe (4.3.1): Adam on cross-entropy. The curve goes into the facts."""
         scenario = self.scenario
-        model = self._fresh_model(seed).to(self.device) if model is None else model
+        model = self._fresh_model(seed) if model is None else model
         rng = torch.Generator(self.device).manual_seed(seed)
         held_out = self.dataset.validation
         curve = []
@@ -524,7 +527,10 @@ def clone(model: nn.Module) -> nn.Module:
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def _check_not_collapsed(name: str, facts: Mapping[str, Any]) -> None:

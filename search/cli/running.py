@@ -74,6 +74,10 @@ def run(
     gpus_per_trial: Annotated[
         OptionalFloat, typer.Option(help="may be a fraction [default: 1 if there is one]")
     ] = None,
+    fuse: Annotated[
+        OptionalInt,
+        typer.Option(help="trials that share a place, as one batched computation [default: 1]"),
+    ] = None,
     concurrency: Annotated[
         OptionalInt, typer.Option(help="most trials at once [default: what fits]")
     ] = None,
@@ -107,7 +111,7 @@ def run(
     from search.progress import Progress
     from search.study import Study
 
-    resources = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    resources = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial, "fuse": fuse}
     overrides = options.given(
         name=name,
         method=method,

@@ -234,3 +234,14 @@ def test_a_trial_that_ended_runs_no_more_even_before_it_is_settled(
         clock.now += QUIET_EVERY
         progress.started(ticket(2))
         assert "2 running" in lines(file)[-1]
+
+
+def test_news_are_said_as_time_goes_by(progress: Progress, file: io.StringIO, clock: Clock) -> None:
+    news = [["10.0.0.2 is receiving dataset-ab.npz"], [], ["a [bold] line " * 9, "another"]]
+    progress.listen(lambda: news.pop(0))
+    progress.hear()
+    assert lines(file) == ["10.0.0.2 is receiving dataset-ab.npz"], "before trials are counted"
+    progress.begin([], target=3)
+    progress.tick()
+    progress.tick()
+    assert lines(file)[1:] == ["0/3 trials, 0 running", "a [bold] line " * 9, "another"]

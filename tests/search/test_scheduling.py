@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -13,16 +14,22 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 from ray import tune
 
 from search import ledger as ledger_module
-from search import results, scheduling
+from search import machines as machines_module
+from search import results
+from search.depot import Depot
 from search.ledger import Ledger, Ticket
+from search.machines import Fleet, MachineRefused, versions
+from search.preparation import prepare
 from search.results import Row
-from search.scheduling import Allotment, allot, check_versions, run_trials, start_ray
+from search.scheduling import SLOT, Allotment, LedgerSearcher, allot, run_trials, start_ray
 from search.spec import StudySpec, resolve, validate
 from trainables.errors import InvalidRequest
-from trainables.scenario import Places
+from trainables.scenario import Places, Scenario
+from trainables.workbench import Workbench
 
 METRICS = {"forget_accuracy": 0.0, "retain_accuracy": 90.0, "mia": 5.0, "gap": 1.0} | {
     "test_forget_accuracy": 0.0,
@@ -119,6 +126,7 @@ class Watch:
         self.rows: list[Row] = []
         self.retries: list[int] = []
         self.closed: list[tuple[int, str]] = []
+        self.said: list[str] = []
         self._then = then
 
     def started(self, ticket: Ticket) -> None: ...
@@ -137,6 +145,9 @@ class Watch:
 
     def closing(self, running: int, why: str) -> None:
         self.closed.append((running, why))
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -374,15 +385,133 @@ def not_connected(call: Any) -> None:
         call()
 
 
-def test_machines_with_other_versions_are_named_at_the_start(
-    monkeypatch: pytest.MonkeyPatch,
+def other_torch(machine: str) -> Any:
+    return ray.put({**versions(), "torch": "0.4"})
+
+
+def no_package(machine: str) -> Any:
+    def fail() -> None:
+        raise ModuleNotFoundError("No module named 'search'")
+
+    return ray.remote(fail).remote()
+
+
+def silence(machine: str) -> Any:
+    return ray.remote(num_cpus=99)(versions).remote()
+
+
+@pytest.mark.parametrize(
+    ("answer", "patience", "said"),
+    [
+        (other_torch, 120.0, r"has other versions: torch 0\.4 \(here .*\)"),
+        (no_package, 120.0, r"cannot run trials: No module named 'search' \(is forgetune .*\)"),
+        (silence, 0.5, r"cannot run trials: no answer in 0\.5 s \(is forgetune .*\)"),
+    ],
+)
+def test_a_machine_that_cannot_take_part_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, answer: Any, patience: float, said: str
 ) -> None:
-    check_versions()
-    theirs = scheduling._versions()
-    monkeypatch.setattr(ray, "get", lambda *_, **__: theirs)
-    monkeypatch.setattr(scheduling, "_versions", lambda: {**theirs, "torch": "0.4"})
-    with pytest.raises(InvalidRequest, match=r"has other versions: torch .* \(here 0.4\)"):
-        check_versions()
+    Fleet().check()
+    monkeypatch.setattr(machines_module, "_ask", answer)
+    monkeypatch.setattr(machines_module, "VERSIONS_SECONDS", patience)
+    with pytest.raises(MachineRefused) as refusal:
+        Fleet().check()
+    (node,) = ray.nodes()
+    assert re.fullmatch(
+        f"the machine {node['NodeManagerAddress']} {said}; mend it or take it out of the cluster, "
+        "and the same command goes on",
+        str(refusal.value),
+    )
+
+
+def test_a_slot_that_waits_for_a_machine_keeps_no_other_from_its_next_trial(
+    tmp_path: Path, places: Places
+) -> None:
+    with Ledger(spec(places), tmp_path, "data") as ledger:
+        searcher = LedgerSearcher(ledger, slots=2)
+        assert [searcher.suggest(trial)[SLOT] for trial in ("a", "b")] == [0, 1]
+        assert searcher.suggest("c") is None
+        searcher.running.add("b")
+        assert searcher.suggest("c")[SLOT] == 1
+        assert searcher.suggest("d") is None, "one runs and one waits"
+
+
+def test_a_question_that_was_lost_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a machine dies, which Ray notices after some seconds."""
+    ask = machines_module._ask
+    questions: list[str] = []
+
+    def dying(machine: str) -> Any:
+        questions.append(machine)
+        if len(questions) > 1:
+            return ask(machine)
+        return ray.remote(max_retries=0)(lambda: os._exit(1)).remote()
+
+    monkeypatch.setattr(machines_module, "_ask", dying)
+    fleet = Fleet()
+    fleet.check()
+    assert len(questions) == 2
+    assert fleet.fit(1, 0.0) == 2
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "said"),
+    [
+        (None, ["the machine 10.0.0.7 joined", "2 trials run at once"]),
+        (1, ["the machine 10.0.0.7 joined"]),
+    ],
+)
+def test_slots_grow_unless_concurrency_is_bounded_and_never_shrink(
+    tmp_path: Path,
+    notes: Path,
+    places: Places,
+    monkeypatch: pytest.MonkeyPatch,
+    concurrency: int | None,
+    said: list[str],
+) -> None:
+    class Coming(Fleet):
+        """One machine joins, and is gone again at the next look."""
+
+        looks = 0
+
+        def look(self) -> list[str]:
+            self.looks += 1
+            return ["10.0.0.7"] if self.looks == 1 else []
+
+        def fit(self, cpus: int, gpus: float) -> int:
+            return 2 if self.looks == 1 else 0
+
+    monkeypatch.setattr("search.scheduling.LOOK_SECONDS", 0.0)
+    one, fleet, watch = Allotment(cpus=1, gpus=0.0, workers=1), Coming(), Watch()
+    with Ledger(spec(places, concurrency=concurrency), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes), one, watch, fleet=fleet)
+        assert ledger.finished
+    assert fleet.looks > 1
+    assert watch.said == said
+
+
+def test_what_is_refused_while_parts_are_built_ends_that(
+    tmp_path: Path, scenario: Scenario
+) -> None:
+    places = Places(data=tmp_path, artifacts=tmp_path / "artifacts")
+    bench = Workbench(scenario, places, torch.device("cpu"))
+    reported: list[str] = []
+
+    def refuse() -> None:
+        raise MachineRefused("10.0.0.7", "has other versions")
+
+    def report(name: str, *_: object) -> None:
+        reported.append(name)
+
+    with pytest.raises(MachineRefused):
+        prepare(bench, spec(places), places, TWO_WORKERS, report, refuse)
+    assert reported == []
+
+
+def test_a_machine_alone_sends_nothing(scenario: Scenario, places: Places) -> None:
+    with Depot(scenario, places) as depot:
+        assert depot.shipment is None
+        assert depot.news() == []
 
 
 def test_workers_sum_to_what_fits(places: Places) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.trainables.toys import rng
-from trainables.data import Dataset, Samples, load
+from trainables.data import Dataset, Samples, index_batches, load
 from trainables.errors import DataError
 
 Writer = Callable[..., str]
@@ -245,3 +245,39 @@ class TestSamples:
         orders = [tuple(order) for order in (*passes(1), *passes(2))]
         assert len(set(orders)) == 4
         assert tuple(range(50)) not in orders
+
+
+class TestIndexBatches:
+    """The order and the sizes of a pass, as indices."""
+
+    @staticmethod
+    def lengths(count: int, size: int) -> list[int]:
+        return [len(part) for part in index_batches(count, size, rng(), torch.device("cpu"))]
+
+    @given(st.integers(1, 70), st.integers(2, 20), st.integers(0, 2**32))
+    def test_every_index_comes_once_in_the_order_of_the_random_source(
+        self, count: int, size: int, seed: int
+    ) -> None:
+        parts = list(index_batches(count, size, rng(seed), torch.device("cpu")))
+        assert torch.equal(torch.cat(parts), torch.randperm(count, generator=rng(seed)))
+
+    def test_a_last_batch_of_one_joins_the_one_before(self) -> None:
+        assert self.lengths(9, 4) == [4, 5]
+        assert self.lengths(5, 4) == [5]
+        assert self.lengths(10, 4) == [4, 4, 2]
+        assert self.lengths(8, 4) == [4, 4]
+
+    def test_one_sample_alone_has_no_batch_to_join(self) -> None:
+        assert self.lengths(1, 4) == [1]
+
+    def test_they_are_on_the_device_that_is_asked_for(self) -> None:
+        parts = index_batches(9, 4, rng(), torch.device("meta"))
+        assert {part.device.type for part in parts} == {"meta"}
+
+    def test_batches_of_samples_are_these(self) -> None:
+        samples = plain([0] * 9)
+        batches = samples.batches(4, rng(3))
+        for part, (images, _) in zip(
+            index_batches(9, 4, rng(3), torch.device("cpu")), batches, strict=True
+        ):
+            assert torch.equal(images, samples.images[part])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional
 from tests.trainables.toys import batches_tracked, rng, same, state
 from trainables.data import Samples
 from trainables.errors import Diverged
-from trainables.training import check_finite, descend, fit
+from trainables.training import adam, check_finite, descend, fit
 
 
 def linear(seed: int = 0) -> nn.Module:
@@ -114,6 +115,36 @@ def test_gradients_do_not_pile_up_from_step_to_step() -> None:
     for _ in range(3):
         descend(2 * weight, optimizer)
     assert weight.item() == pytest.approx(1 - 3 * 0.1 * 2)
+
+
+class TestAdam:
+    """PyTorch's plain Adam, whichever form it takes."""
+
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    @pytest.mark.parametrize(
+        "settings",
+        [{}, {"betas": (0.0, 0.9)}, {"weight_decay": 0.1}],
+        ids=["plain", "betas", "weight decay"],
+    )
+    def test_it_gives_the_weights_of_the_plain_form(
+        self, layout: torch.memory_format, settings: dict[str, Any]
+    ) -> None:
+        images = torch.randn(6, 2, 4, 4, generator=rng(1), dtype=torch.float64)
+        ends = []
+        for plain in (False, True):
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                layers = (nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+                model = nn.Sequential(*layers).double().to(memory_format=layout)
+            optimizer = (
+                torch.optim.Adam(model.parameters(), lr=0.05, fused=False, **settings)
+                if plain
+                else adam(model.parameters(), 0.05, **settings)
+            )
+            for _ in range(5):
+                descend(model(images).square().sum(), optimizer)
+            ends.append(state(model))
+        torch.testing.assert_close(ends[0], ends[1], rtol=1e-9, atol=1e-9)
 
 
 class TestCheckFinite:

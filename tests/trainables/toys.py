@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from trainables.data import Samples
 from trainables.generators import dcgan
 
 SHAPE = (1, 2, 2)
@@ -31,6 +34,55 @@ def batches_tracked(model: nn.Module) -> int:
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     """Whether two states are equal bit for bit."""
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def numbered(count: int, first: int = 0) -> Samples:
+    """Images (count, 1, 2, 2), the first pixel of which numbers them from `first`; three labels."""
+    images = torch.randn(count, 1, 2, 2, generator=rng(first + 1))
+    images[:, 0, 0, 0] = torch.arange(first, first + count)
+    return Samples(images, torch.arange(count) % 3)
+
+
+def numbers(batches: list[Tensor]) -> list[int]:
+    """The numbers of `numbered` images in their order."""
+    return [int(number) for images in batches for number in images[:, 0, 0, 0]]
+
+
+class Witness(nn.Module):
+    """Notes every batch that it ("model") and its copies ("copy 1", ...) see, with what mode they
+    were in and whether gradients were to be had. Each that is made is the same network."""
+
+    seen: list[tuple[str, bool, bool, Tensor]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.norm, self.linear = nn.BatchNorm2d(1), nn.Linear(4, 3)
+        self.name = "model"
+        self.seen = []
+        self.copies: list[str] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Witness:
+        copied = Witness()
+        copied.load_state_dict(self.state_dict())
+        copied.train(self.training)
+        self.copies.append(f"copy {len(self.copies) + 1}")
+        copied.name, copied.seen, copied.copies = self.copies[-1], self.seen, self.copies
+        return copied
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append((self.name, self.training, torch.is_grad_enabled(), images.clone()))
+        logits: Tensor = self.linear(self.norm(images).flatten(1))
+        return logits
+
+    def of(self, name: str) -> list[Tensor]:
+        """The batches that the one of this name has seen."""
+        return [images for who, _, _, images in self.seen if who == name]
+
+    def modes(self, name: str) -> set[tuple[bool, bool]]:
+        """Whether it was in training mode and had gradients, in any of its batches."""
+        return {(training, gradients) for who, training, gradients, _ in self.seen if who == name}
 
 
 class CodedGenerator(dcgan.Generator):

@@ -12,10 +12,9 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam
 
 from trainables.data import Samples
-from trainables.training import descend
+from trainables.training import adam, descend
 
 LATENT = 100
 WIDTH = 64
@@ -146,8 +145,8 @@ def compete(
     """
     device = samples.labels.device
     rng = torch.Generator(device).manual_seed(seed)
-    generator_optimizer = Adam(generator.parameters(), LEARNING_RATE, BETAS)
-    discriminator_optimizer = Adam(discriminator.parameters(), LEARNING_RATE, BETAS)
+    generator_optimizer = adam(generator.parameters(), LEARNING_RATE, BETAS)
+    discriminator_optimizer = adam(discriminator.parameters(), LEARNING_RATE, BETAS)
 
     def adversarial(logits: Tensor, real: bool) -> Tensor:
         return functional.binary_cross_entropy_with_logits(

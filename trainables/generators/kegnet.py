@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from trainables.data import Samples
 from trainables.scenario import Inversion
-from trainables.training import descend
+from trainables.training import adam, descend
 
 LATENT = 10
 HIDDEN = 120
@@ -154,10 +154,11 @@ def invert(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         generator = Generator(image_shape, num_classes, recipe.output).to(device)
+        generator = generator.to(memory_format=torch.channels_last)  # two thirds of the time
         decoder = Decoder(math.prod(image_shape), recipe.decoder_layers).to(device)
     rng = torch.Generator(device).manual_seed(seed)
     learned = [*generator.parameters(), *decoder.parameters()]
-    optimizer = torch.optim.Adam(learned, lr=recipe.learning_rate)
+    optimizer = adam(learned, recipe.learning_rate)
     judged = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     for parameter in judged:
         parameter.requires_grad_(False)

@@ -10,11 +10,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from trainables.data import Samples
 from trainables.generators.dcgan import LATENT, Generator, discriminator_layers, initialise
-from trainables.training import descend
+from trainables.training import adam, descend
 
 LEARNING_RATE = 1e-4
 BETAS = (0.0, 0.9)
@@ -78,8 +77,8 @@ def train(samples: Samples, steps: int, seed: int, width: float = 1.0) -> Genera
         generator = Generator(image_shape, width).to(device)
         critic = Critic(image_shape, width).to(device)
     rng = torch.Generator(device).manual_seed(seed)
-    generator_optimizer = Adam(generator.parameters(), LEARNING_RATE, BETAS)
-    critic_optimizer = Adam(critic.parameters(), LEARNING_RATE, BETAS)
+    generator_optimizer = adam(generator.parameters(), LEARNING_RATE, BETAS)
+    critic_optimizer = adam(critic.parameters(), LEARNING_RATE, BETAS)
     batch = min(BATCH_SIZE, len(samples))
 
     def generate() -> Tensor:

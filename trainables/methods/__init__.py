@@ -97,6 +97,12 @@ def hyperparameters(name: str) -> dict[str, Any]:
     return {field.name: field.default for field in fields(load(name))}  # type: ignore[arg-type]
 
 
+def is_plan(name: str) -> bool:
+    """Whether trials of a method can share their steps: it is no more than passes over samples,
+    which its `plan` gives (`trainables.passes`). Raises InvalidRequest for an unknown method."""
+    return hasattr(load(name), "plan")
+
+
 def make(name: str, values: Mapping[str, Any]) -> Method:
     """A method with these hyperparameters; whole numbers are taken for floats where they fit.
 

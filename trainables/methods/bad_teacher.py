@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.data import Samples
 from trainables.methods.bounds import check_at_least, check_positive
+from trainables.metrics.evaluate import predict
 from trainables.models import reinitialise
-from trainables.training import descend
+from trainables.passes import PHASE_ENDS, Pass, Plan, run
+from trainables.training import adam
 
 
 def bad_teacher_loss(
@@ -30,7 +31,7 @@ def bad_teacher_loss(
     target = unlearn * functional.softmax(incompetent / temperature, dim=1)
     target = target + (1 - unlearn) * functional.softmax(competent / temperature, dim=1)
     answered = functional.log_softmax(student / temperature, dim=1)
-    return functional.kl_div(answered, target, reduction="batchmean")
+    return (torch.xlogy(target, target) - target * answered).sum(dim=1).mean()
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class BadTeacher:
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
     ) -> Iterator[nn.Module]:
+        yield from run(self.plan(model, access, rng), model, rng)
+
+    def plan(self, model: nn.Module, access: Granted, rng: torch.Generator) -> Plan:
+        """Both teachers never change, so each is asked once, not in every epoch."""
         competent = copy.deepcopy(model).eval()
         incompetent = copy.deepcopy(model).eval()
         reinitialise(incompetent, seed=rng.initial_seed())
@@ -67,17 +72,12 @@ class BadTeacher:
         forget, retain = access.forget, access.retain
         kept = torch.randperm(len(retain), generator=rng, device=rng.device)
         retain = retain.where(kept[: max(1, round(self.retain_fraction * len(retain)))])
-        # l_u takes the place of the labels, which the method does not use.
-        mixed = Samples(
-            torch.cat([forget.images, retain.images]),
-            torch.cat([torch.ones_like(forget.labels), torch.zeros_like(retain.labels)]),
-        )
-        optimizer = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
+        images = torch.cat([forget.images, retain.images])
+        unlearn = torch.cat([torch.ones_like(forget.labels), torch.zeros_like(retain.labels)])
+        taught = [predict(teacher, images).clone() for teacher in (competent, incompetent)]
+        optimizer = adam(model.parameters(), self.learning_rate)
+        weights = {"temperature": self.temperature}
         for _ in range(self.epochs):
-            model.train()
-            for images, unlearn in mixed.batches(self.batch_size, rng):
-                with torch.no_grad():
-                    good, bad = competent(images), incompetent(images)
-                loss = bad_teacher_loss(model(images), good, bad, unlearn, self.temperature)
-                descend(loss, optimizer)
-            yield model
+            others = (*taught, unlearn)
+            yield Pass(images, others, self.batch_size, bad_teacher_loss, optimizer, weights)
+            yield PHASE_ENDS

@@ -12,10 +12,12 @@ from typing import ClassVar
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from trainables.access import Access, Granted
 from trainables.methods.bounds import check_at_least, check_positive
-from trainables.training import fit
+from trainables.passes import PHASE_ENDS, Pass, Plan, run
+from trainables.training import adam
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class Finetune:
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
     ) -> Iterator[nn.Module]:
-        for _ in fit(
-            model,
-            access.retain,
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            rng=rng,
-        ):
-            yield model
+        yield from run(self.plan(model, access, rng), model, rng)
+
+    def plan(self, model: nn.Module, access: Granted, rng: torch.Generator) -> Plan:
+        """An epoch is a pass."""
+        images, labels = access.retain.images, access.retain.labels
+        optimizer = adam(model.parameters(), self.learning_rate)
+        for _ in range(self.epochs):
+            yield Pass(images, (labels,), self.batch_size, functional.cross_entropy, optimizer)
+            yield PHASE_ENDS

@@ -22,7 +22,7 @@ from trainables.generators.gkt import LATENT, Generator
 from trainables.losses import distillation
 from trainables.methods.bounds import check_at_least, check_positive
 from trainables.models import reinitialise
-from trainables.training import descend
+from trainables.training import adam, descend
 
 GRADIENT_NORM = 5.0
 PATIENCE = 100
@@ -212,7 +212,7 @@ def _generator(image_shape: tuple[int, int, int], seed: int, device: torch.devic
 
 
 def _clipped_adam(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    optimizer = adam(network.parameters(), learning_rate)
 
     def clip(*_: object) -> None:
         nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.data import Samples
 from trainables.losses import distillation
-from trainables.training import descend
+from trainables.metrics.evaluate import BATCH, predict
+from trainables.passes import PHASE_ENDS, Pass, Plan
+from trainables.training import adam
 
 Direction = Literal["reference", "model"]
 """Whose distribution the KL divergence is taken from: KL(reference || model), as the thesis'
@@ -20,6 +21,11 @@ scripts compute it, or KL(model || reference), as eq. 12 prints it."""
 
 
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
+
+
+def towards_model(outputs: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """Eq. 12 as it is printed: `distillation` with the roles of model and reference exchanged."""
+    return distillation(targets, outputs, temperature)
 
 
 def impair_repair(
@@ -33,30 +39,26 @@ def impair_repair(
     retain_batch_size: int,
     direction: Direction,
     rng: torch.Generator,
-) -> Iterator[nn.Module]:
-    """One pass over synthetic D_f, one over synthetic D_r, in place; yields `model` after each.
+) -> Plan:
+    """One pass over synthetic D_f, one over synthetic D_r.
 
     Impair: on forget images the model must answer as the original does on uniform noise.
     Repair: cross-entropy on the retain images. One Adam serves both, so its moments carry over.
     """
     reference = copy.deepcopy(model).eval()
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    optimizer = adam(model.parameters(), learning_rate)
 
-    model.train()
-    for images, _ in forget.batches(forget_batch_size, rng):
+    targets = [
         # The scripts draw noise in [0, 1), although images lie in [-1, 1].
-        noise = torch.rand(images.shape, generator=rng, device=images.device)
-        with torch.no_grad():
-            target = reference(noise)
-        outputs = model(images)
-        if direction == "reference":
-            loss = distillation(student=outputs, teacher=target, temperature=temperature)
-        else:
-            loss = distillation(student=target, teacher=outputs, temperature=temperature)
-        descend(loss, optimizer)
-    yield model
+        predict(reference, torch.rand(part.shape, generator=rng, device=part.device))
+        for part in forget.images.split(BATCH)
+    ]
+    loss = distillation if direction == "reference" else towards_model
+    weights = {"temperature": temperature}
+    others = (torch.cat(targets),)
+    yield Pass(forget.images, others, forget_batch_size, loss, optimizer, weights)
+    yield PHASE_ENDS
 
-    model.train()
-    for images, labels in retain.batches(retain_batch_size, rng):
-        descend(functional.cross_entropy(model(images), labels), optimizer)
-    yield model
+    others = (retain.labels,)
+    yield Pass(retain.images, others, retain_batch_size, functional.cross_entropy, optimizer)
+    yield PHASE_ENDS

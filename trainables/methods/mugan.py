@@ -15,6 +15,7 @@ from torch import nn
 from trainables.access import Access, Granted
 from trainables.methods.bounds import check_at_least, check_one_of, check_positive
 from trainables.methods.impair_repair import DIRECTIONS, Direction, impair_repair
+from trainables.passes import Plan, run
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class MuGAN:
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
     ) -> Iterator[nn.Module]:
+        yield from run(self.plan(model, access, rng), model, rng)
+
+    def plan(self, model: nn.Module, access: Granted, rng: torch.Generator) -> Plan:
+        """The same as passes."""
         forget = access.gans.draw_each(access.forget_classes, self.samples_per_class, rng)
         retain = access.gans.draw_each(access.retain_classes, self.samples_per_class, rng)
         yield from impair_repair(

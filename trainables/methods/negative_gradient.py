@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from trainables.access import Access, Granted
 from trainables.methods.bounds import check_at_least, check_positive
-from trainables.training import descend
+from trainables.training import adam, descend
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class NegativeGradient:
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
     ) -> Iterator[nn.Module]:
-        optimizer = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
+        optimizer = adam(model.parameters(), self.learning_rate)
         for _ in range(self.epochs):
             model.train()
             for images, labels in access.forget.batches(self.batch_size, rng):

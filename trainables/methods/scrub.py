@@ -8,17 +8,32 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
 from trainables.data import Samples
 from trainables.losses import distillation
 from trainables.methods.bounds import check_at_least, check_positive
-from trainables.training import descend
+from trainables.metrics.evaluate import predict
+from trainables.passes import PHASE_ENDS, Pass, Plan, run
+from trainables.training import adam
 
 DECAY_EPOCHS = (5, 8, 9)
 """The learning rate is divided by ten after these epochs (the authors' code)."""
+
+
+def disobedience(student: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Alg. 3: away from the teacher's logits, on D_f."""
+    return -distillation(student, taught, temperature)
+
+
+def obedience(
+    student: Tensor, taught: Tensor, labels: Tensor, temperature: float, alpha: float, gamma: float
+) -> Tensor:
+    """Alg. 4: towards the teacher's logits and the labels, on D_r."""
+    correctness = functional.cross_entropy(student, labels)
+    return alpha * distillation(student, taught, temperature) + gamma * correctness
 
 
 @dataclass(frozen=True)
@@ -51,52 +66,38 @@ class Scrub:
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
     ) -> Iterator[nn.Module]:
-        yield from self.scrub(model, access.forget, access.retain, rng)
+        yield from run(self.plan(model, access, rng), model, rng)
 
-    def scrub(
-        self, model: nn.Module, forget: Samples, retain: Samples, rng: torch.Generator
-    ) -> Iterator[nn.Module]:
-        """Alg. 2, in place; yields `model` after each epoch."""
+    def plan(self, model: nn.Module, access: Granted, rng: torch.Generator) -> Plan:
+        """The passes of Alg. 2 over all of D_f and D_r."""
+        return self.scrub(model, access.forget, access.retain)
+
+    def scrub(self, model: nn.Module, forget: Samples, retain: Samples) -> Plan:
+        """Alg. 2. The teacher never changes, so it is asked once, not in every epoch."""
         teacher = copy.deepcopy(model).eval()
-        optimizer = torch.optim.Adam(
-            model.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
-        )
+        taught_forget = predict(teacher, forget.images).clone()
+        taught_retain = predict(teacher, retain.images).clone()
+        optimizer = adam(model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, DECAY_EPOCHS, gamma=0.1)
+        max_epoch = Pass(
+            forget.images,
+            (taught_forget,),
+            self.forget_batch_size,
+            disobedience,
+            optimizer,
+            {"temperature": self.temperature},
+        )
+        min_epoch = Pass(
+            retain.images,
+            (taught_retain, retain.labels),
+            self.retain_batch_size,
+            obedience,
+            optimizer,
+            {"temperature": self.temperature, "alpha": self.alpha, "gamma": self.gamma},
+        )
         for epoch in range(self.epochs):
-            model.train()
             if epoch < self.max_steps:
-                self._max_epoch(model, teacher, forget, optimizer, rng)
-            self._min_epoch(model, teacher, retain, optimizer, rng)
+                yield max_epoch
+            yield min_epoch
             schedule.step()
-            yield model
-
-    def _max_epoch(
-        self,
-        student: nn.Module,
-        teacher: nn.Module,
-        forget: Samples,
-        optimizer: torch.optim.Optimizer,
-        rng: torch.Generator,
-    ) -> None:
-        """Alg. 3: away from the teacher on D_f."""
-        for images, _ in forget.batches(self.forget_batch_size, rng):
-            with torch.no_grad():
-                taught = teacher(images)
-            descend(-distillation(student(images), taught, self.temperature), optimizer)
-
-    def _min_epoch(
-        self,
-        student: nn.Module,
-        teacher: nn.Module,
-        retain: Samples,
-        optimizer: torch.optim.Optimizer,
-        rng: torch.Generator,
-    ) -> None:
-        """Alg. 4: towards the teacher and the labels on D_r."""
-        for images, labels in retain.batches(self.retain_batch_size, rng):
-            with torch.no_grad():
-                taught = teacher(images)
-            answered = student(images)
-            obedience = distillation(answered, taught, self.temperature)
-            correctness = functional.cross_entropy(answered, labels)
-            descend(self.alpha * obedience + self.gamma * correctness, optimizer)
+            yield PHASE_ENDS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from trainables.access import Granted
 from trainables.methods.scrub import Scrub
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.evaluate import predict
+from trainables.passes import PHASE_ENDS, Plan
 
 HELD_OUT = 0.2
 """Share of D_f that is kept from scrubbing, to tell how the final model errs on unscrubbed samples
@@ -27,20 +27,20 @@ class ScrubRewind(Scrub):
     that the validation figures which steer a search stay unseen by the method.
     """
 
-    def unlearn(
-        self, model: nn.Module, access: Granted, rng: torch.Generator
-    ) -> Iterator[nn.Module]:
+    def plan(self, model: nn.Module, access: Granted, rng: torch.Generator) -> Plan:
+        """SCRUB on what is left of D_f; then back to the right checkpoint."""
         order = torch.randperm(len(access.forget), generator=rng, device=rng.device)
         cut = max(1, round(HELD_OUT * len(order)))
         held_out, forget = access.forget.where(order[:cut]), access.forget.where(order[cut:])
 
         checkpoints, errors = [], []
-        for scrubbed in self.scrub(model, forget, access.retain, rng):
-            checkpoints.append(copy.deepcopy(scrubbed.state_dict()))
-            errors.append(100 - accuracy(predict(scrubbed, forget.images), forget.labels))
-            yield scrubbed
+        for step in self.scrub(model, forget, access.retain):
+            yield step
+            if step is PHASE_ENDS:
+                checkpoints.append(copy.deepcopy(model.state_dict()))
+                errors.append(100 - accuracy(predict(model, forget.images), forget.labels))
 
         reference = 100 - accuracy(predict(model, held_out.images), held_out.labels)
         nearest = min(range(len(errors)), key=lambda epoch: abs(errors[epoch] - reference))
         model.load_state_dict(checkpoints[nearest])
-        yield model
+        yield PHASE_ENDS

@@ -15,7 +15,7 @@ from torch.nn import functional
 from trainables.access import Access, Granted
 from trainables.data import Samples
 from trainables.methods.bounds import check_at_least, check_positive
-from trainables.training import descend, train_epoch
+from trainables.training import adam, descend, train_epoch
 
 NOISE_LEARNING_RATE = 0.1
 NOISE_BATCH = 256
@@ -46,7 +46,7 @@ def make_noise(
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     noise = torch.randn(shape, generator=rng, device=rng.device).requires_grad_(True)
     labels = torch.full((len(noise),), label, device=rng.device)
-    optimizer = torch.optim.Adam([noise], lr=NOISE_LEARNING_RATE)
+    optimizer = adam([noise], NOISE_LEARNING_RATE)
     for _ in range(steps):
         descend(objective(frozen(noise), labels, noise), optimizer)
     return noise.detach()
@@ -103,7 +103,7 @@ class Unsir:
             (impairing, self.impair_learning_rate),
             (retain, self.repair_learning_rate),
         ):
-            optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+            optimizer = adam(model.parameters(), rate)
             train_epoch(model, samples, self.batch_size, optimizer, rng)
             yield model
 

@@ -18,6 +18,7 @@ from trainables.errors import TooFewSamples
 from trainables.generators import kegnet
 from trainables.methods.bounds import check_at_least, check_one_of, check_positive
 from trainables.methods.impair_repair import DIRECTIONS, Direction, impair_repair
+from trainables.passes import Plan, run
 
 LEAST_PER_CLASS = 10
 """Samples of a class below which the trial ends: a class that is not repaired is forgotten too."""
@@ -55,6 +56,10 @@ class ZMuGAN:
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
     ) -> Iterator[nn.Module]:
+        yield from run(self.plan(model, access, rng), model, rng)
+
+    def plan(self, model: nn.Module, access: Granted, rng: torch.Generator) -> Plan:
+        """The same as passes."""
         ensemble = access.inverted[: self.generators]
         images = torch.cat([kegnet.draw(g, self.samples_per_generator, rng) for g in ensemble])
         with torch.inference_mode():

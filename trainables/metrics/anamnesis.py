@@ -13,7 +13,7 @@ from torch.nn import functional
 from trainables.data import Samples
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.evaluate import predict
-from trainables.training import descend
+from trainables.training import adam, descend
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def relearn(
     each step, evaluation mode for each look. Stops at `most_epochs` epochs. Raises Diverged.
     """
     learner = copy.deepcopy(model)
-    optimizer = torch.optim.Adam(learner.parameters(), lr=learning_rate)
+    optimizer = adam(learner.parameters(), learning_rate)
     rng = torch.Generator(training.labels.device).manual_seed(seed)
     started = time.perf_counter()
     steps = 0

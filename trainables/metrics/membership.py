@@ -11,6 +11,9 @@ import numpy as np
 FITS = 10
 """Logistic regressions in the ensemble."""
 
+NEWTON_STEPS = 100
+HALVINGS = 40
+
 
 def membership(
     members: np.ndarray, non_members: np.ndarray, targets: np.ndarray, seed: int
@@ -23,16 +26,55 @@ def membership(
     balanced; the draws follow from `seed`. 50 is not "chance" here: where the threshold falls
     depends on the model, so read it beside the retrained model's.
     """
-    from sklearn.linear_model import LogisticRegression
-
     rng = np.random.default_rng(seed)
     size = min(len(members), len(non_members))
-    labels = np.repeat([1, 0], size)
-    called = []
-    for _ in range(FITS):
-        seen = np.concatenate([rng.choice(members, size), rng.choice(non_members, size)])
-        # Entropies of a trained model are tiny; without scaling, the penalty would flatten the fit.
-        centre, spread = seen.mean(), seen.std() or 1.0
-        attack = LogisticRegression().fit(((seen - centre) / spread)[:, None], labels)
-        called.append(attack.predict(((targets - centre) / spread)[:, None]).mean())
-    return float(np.mean(called)) * 100
+    drawn = [
+        np.concatenate([rng.choice(members, size), rng.choice(non_members, size)])
+        for _ in range(FITS)
+    ]
+    seen = np.stack(drawn)
+    # Entropies of a trained model are tiny; without scaling, the penalty would flatten the fit.
+    centre, spread = seen.mean(axis=1, keepdims=True), seen.std(axis=1, keepdims=True)
+    spread[spread == 0] = 1.0
+    slopes, offsets = fit_logistic((seen - centre) / spread, np.repeat([1.0, 0.0], size))
+    called = slopes * (targets - centre) / spread + offsets > 0
+    return float(called.mean()) * 100
+
+
+def fit_logistic(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes and offsets (fits, 1) of logistic regressions of `labels` (n,), 0 or 1, on each row of
+    `values` (fits, n): the minimum of the summed log loss plus half the squared slope, which is
+    scikit-learn's default penalty.
+
+    All fits at once, by Newton's method with steps halved until the loss falls: a twentieth of the
+    time of separate fits, which was a tenth of a trial on a small model.
+    """
+
+    def total(rows: np.ndarray) -> np.ndarray:
+        summed: np.ndarray = rows.sum(axis=1, keepdims=True)
+        return summed
+
+    def loss(points: np.ndarray) -> np.ndarray:
+        scores = points[0] * values + points[1]
+        losses = np.logaddexp(0, scores) - labels * scores
+        penalised: np.ndarray = total(losses) + points[0] ** 2 / 2
+        return penalised
+
+    points = np.zeros((2, len(values), 1))
+    for _ in range(NEWTON_STEPS):
+        chances = 1 / (1 + np.exp(-np.clip(points[0] * values + points[1], -500, 500)))
+        weights = chances * (1 - chances)
+        slope, offset = total((chances - labels) * values) + points[0], total(chances - labels)
+        a, b, c = total(weights * values**2) + 1, total(weights * values), total(weights)
+        determinant = np.maximum(a * c - b * b, 1e-12)
+        step = np.stack([c * slope - b * offset, a * offset - b * slope]) / determinant
+        before, share = loss(points), np.ones_like(slope)
+        for _ in range(HALVINGS):
+            worse = loss(points - share * step) > before
+            if not worse.any():
+                break
+            share = np.where(worse, share / 2, share)
+        points = points - share * step
+        if np.abs(share * step).max() < 1e-10:
+            break
+    return points[0], points[1]

@@ -35,6 +35,17 @@ def build(
         return MODELS[name](image_shape, num_classes, width)
 
 
+def memory_format(name: str, image_shape: tuple[int, int, int]) -> torch.memory_format:
+    """The layout of weights in which the model is faster.
+
+    Channels last is: AllCNN's step takes three quarters of the time on a CPU. It is not where the
+    deep layers see images of one pixel, as VGG16's and ResNet9's do on small images.
+    """
+    if name == "allcnn" or min(image_shape[1:]) >= 16:
+        return torch.channels_last
+    return torch.contiguous_format
+
+
 def check(name: str, image_shape: tuple[int, int, int], num_classes: int, width: float) -> None:
     """Raises InvalidRequest if `build` would; makes no weights."""
     with torch.device("meta"):

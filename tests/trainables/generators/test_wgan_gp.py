@@ -207,7 +207,7 @@ class TestTraining:
                 super().__init__(*args, **kwargs)  # type: ignore[arg-type]
                 made.append(self)
 
-        monkeypatch.setattr(wgan_gp, "Adam", Spy)
+        monkeypatch.setattr(torch.optim, "Adam", Spy)
         wgan_gp.train(samples(), 1, seed=4, width=0.1)
         assert [one.defaults["lr"] for one in made] == [1e-4] * 2
         assert [one.defaults["betas"] for one in made] == [(0.0, 0.9)] * 2

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from math import log
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainables.toys import rng
+from tests.trainables.toys import Witness, numbers, rng
+from tests.trainables.toys import numbered as numbered_squares
 from trainables import models
 from trainables.access import Access, Granted
 from trainables.data import Samples
@@ -173,6 +175,19 @@ class TestTeachers:
             expected = fresh.eval()(torch.cat([image, others]))[:, 0].sort().values
         torch.testing.assert_close(bad[:, 0].sort().values, expected)
 
+    def test_each_is_shown_each_image_of_the_mixture_once_whatever_the_epochs(self) -> None:
+        model = Witness()
+        method = BadTeacher(epochs=3, retain_fraction=0.5, batch_size=4)
+        mixture = granted(numbered_squares(6), numbered_squares(10, first=100))
+        list(method.unlearn(model, mixture, rng()))
+        assert model.copies == ["copy 1", "copy 2"]
+        learnt = numbers(model.of("model"))
+        assert len(learnt) == 3 * 11
+        for teacher in model.copies:
+            assert model.modes(teacher) == {(False, False)}
+            assert sorted(numbers(model.of(teacher))) == sorted(set(learnt))
+        assert len(set(learnt)) == 11
+
 
 class TestData:
     """All of D_f and a part of D_r, shuffled together."""
@@ -218,3 +233,38 @@ def test_the_student_comes_to_copy_each_teacher_on_its_data(losses: Losses) -> N
     first = bad_teacher_loss(*losses.calls[0])
     last = bad_teacher_loss(*losses.calls[-1])
     assert last < 0.2 * first
+
+
+def test_it_is_the_plain_loop_that_asks_both_teachers_in_each_step() -> None:
+    """Eq. 9 with PyTorch's plain Adam, in double precision."""
+    student, plain, original = (
+        models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0).double() for _ in range(3)
+    )
+    images = torch.rand(62, 1, 8, 8, generator=rng(1), dtype=torch.float64) * 2 - 1
+    labels = torch.arange(62) % 3
+    forget, retain = Samples(images[:22], labels[:22]), Samples(images[22:], labels[22:])
+    method = BadTeacher(
+        learning_rate=1e-3, epochs=4, temperature=2.0, retain_fraction=0.5, batch_size=12
+    )
+    list(method.unlearn(student, granted(forget, retain), rng(5)))
+
+    source = rng(5)
+    good, bad = copy.deepcopy(plain).eval(), copy.deepcopy(plain).eval()
+    models.reinitialise(bad, seed=5)
+    kept = torch.randperm(40, generator=source)[:20]
+    mixed = torch.cat([forget.images, retain.images[kept]])
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3, fused=False)
+    for _ in range(4):
+        plain.train()
+        for rows in torch.randperm(42, generator=source).split(12):
+            optimizer.zero_grad()
+            with torch.no_grad():
+                taught = torch.where((rows < 22)[:, None], bad(mixed[rows]), good(mixed[rows]))
+                p = (taught / 2.0).softmax(1)
+            answered = (plain(mixed[rows]) / 2.0).log_softmax(1)
+            (p * (p.log() - answered)).sum(1).mean().backward()
+            optimizer.step()
+
+    torch.testing.assert_close(student.state_dict(), plain.state_dict(), rtol=1e-8, atol=1e-8)
+    for moved, before in zip(student.parameters(), original.parameters(), strict=True):
+        assert (moved - before).abs().max() > 1e-3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import log
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainables.toys import batches_tracked, rng, state
+from tests.trainables.toys import Witness, batches_tracked, numbers, rng, state
+from trainables import passes
 from trainables.data import Samples
-from trainables.methods.impair_repair import Direction, impair_repair
+from trainables.losses import distillation
+from trainables.methods.impair_repair import Direction, impair_repair, towards_model
 
 T = 4.0
 RATE = 0.05
@@ -55,7 +58,8 @@ def run(model: nn.Module, forget: Samples, retain: Samples, **changes: Any) -> I
         "direction": "reference",
         "rng": rng(3),
     }
-    return impair_repair(model, forget, retain, **(settings | changes))
+    settings |= changes
+    return passes.run(impair_repair(model, forget, retain, **settings), model, settings["rng"])
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -109,6 +113,14 @@ def gradients(model: Tiny) -> np.ndarray:
     assert weight is not None
     assert bias is not None
     return torch.cat([weight, bias[:, None]], 1).double().numpy()
+
+
+def test_the_loss_towards_the_model_takes_the_expectation_over_the_model() -> None:
+    """KL((1/2, 1/2) || (3/4, 1/4)) at t = 2, where doubled logits soften to these; t^2 is 4."""
+    outputs, targets = torch.tensor([[0.0, 0.0]]), torch.tensor([[2 * log(3), 0.0]])
+    expected = 4 * (0.5 * log(2 / 3) + 0.5 * log(2))
+    assert towards_model(outputs, targets, 2.0).item() == pytest.approx(expected)
+    assert distillation(outputs, targets, 2.0).item() != pytest.approx(expected, rel=0.05)
 
 
 class TestImpair:
@@ -174,32 +186,6 @@ class TestRepair:
         np.testing.assert_allclose(gradients(model), gradient, rtol=1e-4, atol=1e-5)
 
 
-class Witness(nn.Module):
-    """Notes every batch that it and its copies see, with what mode they were in."""
-
-    seen: list[tuple[str, bool, bool, Tensor]]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm, self.linear = nn.BatchNorm2d(1), nn.Linear(4, 3)
-        self.name = "model"
-        self.seen = []
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Witness:
-        copied = Witness()
-        copied.load_state_dict(self.state_dict())
-        copied.name, copied.seen = "reference", self.seen
-        return copied
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.seen.append((self.name, self.training, torch.is_grad_enabled(), images.clone()))
-        logits: Tensor = self.linear(self.norm(images).flatten(1))
-        return logits
-
-    def of(self, name: str) -> list[Tensor]:
-        return [images for who, _, _, images in self.seen if who == name]
-
-
 @pytest.fixture
 def forget() -> Samples:
     """Ten images; the first pixel numbers them."""
@@ -224,17 +210,17 @@ class TestPasses:
         phases = run(model, forget, retain, forget_batch_size=4, retain_batch_size=6)
         next(phases)
         impaired = model.of("model")
-        assert sorted(torch.cat(impaired)[:, 0, 0, 0].tolist()) == list(range(10))
+        assert sorted(numbers(impaired)) == list(range(10))
         assert [len(images) for images in impaired] == [4, 4, 2]
         next(phases)
         repaired = model.of("model")[len(impaired) :]
-        assert sorted(torch.cat(repaired)[:, 0, 0, 0].tolist()) == list(range(100, 114))
+        assert sorted(numbers(repaired)) == list(range(100, 114))
         assert [len(images) for images in repaired] == [6, 6, 2]
 
     def test_the_passes_are_shuffled(self, forget: Samples, retain: Samples) -> None:
         model = Witness()
         list(run(model, forget, retain, forget_batch_size=10, retain_batch_size=14))
-        impaired, repaired = (images[:, 0, 0, 0].tolist() for images in model.of("model"))
+        impaired, repaired = (numbers([images]) for images in model.of("model"))
         assert impaired != sorted(impaired)
         assert repaired != sorted(repaired)
 
@@ -242,11 +228,15 @@ class TestPasses:
         self, forget: Samples, retain: Samples
     ) -> None:
         model = Witness()
-        many = Samples(forget.images.repeat(100, 1, 1, 1), forget.labels.repeat(100))
+        many = Samples(forget.images.repeat(250, 1, 1, 1), forget.labels.repeat(250))
         list(run(model, many, retain, forget_batch_size=500))
-        noises = model.of("reference")
-        assert [noise.shape for noise in noises] == [(500, 1, 2, 2)] * 2
-        assert not torch.equal(noises[0], noises[1])
+        assert model.copies == ["copy 1"]
+        noises = model.of("copy 1")
+        everything = torch.cat(noises)
+        assert everything.shape == (2_500, 1, 2, 2), "one for each image"
+        assert len(everything.unique(dim=0)) == 2_500
+        assert len(everything.unique()) > 9_900, "and for each pixel, but for chance"
+        assert len(noises) == 3
         for noise in noises:
             assert noise.min() >= 0
             assert noise.max() < 1
@@ -254,13 +244,54 @@ class TestPasses:
             assert noise.mean().item() == pytest.approx(0.5, abs=0.03)
             assert noise.var().item() == pytest.approx(1 / 12, abs=0.01)
 
+    @pytest.mark.parametrize("direction", DIRECTIONS)
+    def test_each_forget_image_has_a_target_of_its_own_the_originals_answer_to_its_noise(
+        self,
+        forget: Samples,
+        retain: Samples,
+        direction: Direction,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        targets: list[Tensor] = []
+
+        def note(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+            targets.append(teacher if direction == "reference" else student)
+            return distillation(student, teacher, temperature)
+
+        monkeypatch.setattr("trainables.methods.impair_repair.distillation", note)
+        monkeypatch.setattr("trainables.methods.impair_repair.BATCH", 3)  # four draws of noise
+        model = Witness()
+        next(run(model, forget, retain, forget_batch_size=4, direction=direction))
+        noises = model.of("copy 1")
+        assert [len(noise) for noise in noises] == [3, 3, 3, 1]
+        with torch.no_grad():
+            expected = Witness().eval()(torch.cat(noises))
+        assert len(expected.unique(dim=0)) == 10
+        assert len(targets) == 3
+        for images, target in zip(model.of("model"), targets, strict=True):
+            torch.testing.assert_close(target, expected[numbers([images])])
+            assert not target.requires_grad
+
+    def test_all_noise_is_drawn_before_the_model_learns(
+        self, forget: Samples, retain: Samples
+    ) -> None:
+        """So what trials draw does not hang on their batch size."""
+        noises = []
+        for size in (3, 5):
+            model = Witness()
+            next(run(model, forget, retain, forget_batch_size=size))
+            who = [name for name, *_ in model.seen]
+            assert who == sorted(who), "the copy goes before the model"
+            noises.append(torch.cat(model.of("copy 1")))
+        assert torch.equal(noises[0], noises[1])
+
     def test_the_reference_judges_in_evaluation_mode_without_gradients(
         self, forget: Samples, retain: Samples
     ) -> None:
         model = Witness()
         list(run(model, forget, retain))
-        modes = {(name, *rest) for name, *rest, _ in model.seen}
-        assert modes == {("model", True, True), ("reference", False, False)}
+        assert model.modes("model") == {(True, True)}
+        assert model.modes("copy 1") == {(False, False)}
 
     def test_batch_norm_learns_in_both_passes(self, forget: Samples, retain: Samples) -> None:
         model = Witness().eval()
@@ -274,7 +305,6 @@ class TestPasses:
         self, forget: Samples, retain: Samples
     ) -> None:
         alone, watched = Witness(), Witness()
-        watched.load_state_dict(alone.state_dict())
         list(run(alone, forget, retain))
         for model in run(watched, forget, retain):
             model.eval()
@@ -290,12 +320,14 @@ class TestPasses:
         assert all(one is model for one in yielded)
 
     def test_the_random_source_decides(self, forget: Samples, retain: Samples) -> None:
-        start = Witness().state_dict()
-        ends = []
+        ends, noises, orders = [], [], []
         for seed in (1, 1, 2):
             model = Witness()
-            model.load_state_dict(start)
             list(run(model, forget, retain, rng=rng(seed)))
             ends.append(model.linear.weight.detach().clone())
-        assert torch.equal(ends[0], ends[1])
-        assert not torch.equal(ends[0], ends[2])
+            noises.append(torch.cat(model.of("copy 1")))
+            orders.append(numbers(model.of("model")))
+        for drawn in (ends, noises):
+            assert torch.equal(drawn[0], drawn[1])
+            assert not torch.equal(drawn[0], drawn[2])
+        assert orders[0] == orders[1] != orders[2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from trainables.data import Samples
 from trainables.generators.sampling import ClassGenerators
 from trainables.methods import mugan
 from trainables.methods.mugan import MuGAN
+from trainables.passes import PHASE_ENDS, Plan
 
 CLASSES = 4
 
@@ -36,12 +36,10 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What MuGAN hands to impair-repair."""
     caught: dict[str, Any] = {}
 
-    def catch(
-        model: nn.Module, forget: Samples, retain: Samples, **settings: Any
-    ) -> Iterator[nn.Module]:
+    def catch(model: nn.Module, forget: Samples, retain: Samples, **settings: Any) -> Plan:
         caught.update(model=model, forget=forget, retain=retain, **settings)
-        yield model
-        yield model
+        yield PHASE_ENDS
+        yield PHASE_ENDS
 
     monkeypatch.setattr(mugan, "impair_repair", catch)
     return caught

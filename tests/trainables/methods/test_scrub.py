@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import log
 
 import pytest
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.trainables.toys import rng
-from trainables import models
+from tests.trainables.toys import Witness, numbered, numbers, rng
+from trainables import models, passes
 from trainables.access import Access, Granted
 from trainables.data import Samples
+from trainables.losses import distillation
 from trainables.methods import scrub
-from trainables.methods.scrub import Scrub
+from trainables.methods.scrub import Scrub, disobedience, obedience
 from trainables.training import descend
 
 # Of a schedule whose optimiser is held still by a test.
@@ -26,18 +27,6 @@ FORWARD = 0.75 * log(3 / 2) + 0.25 * log(1 / 2)
 """KL((3/4, 1/4) || (1/2, 1/2)), nats."""
 BACKWARD = 0.5 * log(2 / 3) + 0.5 * log(2)
 """The same with its arguments exchanged."""
-
-
-@dataclass(frozen=True)
-class Watched(Samples):
-    """Samples that note each pass over them."""
-
-    name: str
-    passes: list[tuple[str, int]]
-
-    def batches(self, size: int, rng: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        self.passes.append((self.name, size))
-        yield from super().batches(size, rng)
 
 
 class Bias(nn.Module):
@@ -73,8 +62,20 @@ class Descents:
 def still(monkeypatch: pytest.MonkeyPatch) -> Descents:
     """Losses are noted; no weight moves."""
     noted = Descents(steps=False)
-    monkeypatch.setattr(scrub, "descend", noted)
+    monkeypatch.setattr(passes, "descend", noted)
     return noted
+
+
+def scrubbing(
+    method: Scrub, student: nn.Module, forget: Samples, retain: Samples
+) -> Iterator[nn.Module]:
+    """`student` after each epoch."""
+    return passes.run(method.scrub(student, forget, retain), student, rng())
+
+
+def granted(forget: Samples, retain: Samples) -> Granted:
+    sources = {Access.FORGET: lambda: forget, Access.RETAIN: lambda: retain}
+    return Granted(Scrub.needs, sources, (0,), 3, (1, 8, 8))
 
 
 def blank(count: int, label: int) -> Samples:
@@ -106,6 +107,25 @@ def disturb(model: nn.Module, size: float = 0.3) -> None:
         weight.add_(torch.randn(weight.shape, generator=source, dtype=weight.dtype) * size)
 
 
+class TestPureLosses:
+    """The same two losses on plain logits; the teacher is `UP`, the student `EVEN`."""
+
+    EVEN, UP = torch.tensor([[0.0, 0.0]]), torch.tensor([[log(3), 0.0]])
+
+    def test_disobedience(self) -> None:
+        assert disobedience(self.EVEN, self.UP, 1.0).item() == pytest.approx(-FORWARD)
+        assert disobedience(self.EVEN, 2 * self.UP, 2.0).item() == pytest.approx(-4 * FORWARD)
+        assert disobedience(self.UP, self.EVEN, 1.0).item() == pytest.approx(-BACKWARD)
+
+    def test_obedience(self) -> None:
+        label = torch.tensor([1])
+        for alpha, gamma in ((0.3, 0.7), (1.0, 0.0), (0.0, 1.0)):
+            loss = obedience(self.UP, 2 * self.EVEN, label, 1.0, alpha, gamma)
+            assert loss.item() == pytest.approx(alpha * BACKWARD + gamma * log(4))
+            loss = obedience(self.EVEN, 2 * self.UP, label, 2.0, alpha, gamma)
+            assert loss.item() == pytest.approx(alpha * 4 * FORWARD + gamma * log(2))
+
+
 class TestLosses:
     """The student is disturbed after the first epoch; the losses of the second are by hand."""
 
@@ -113,7 +133,7 @@ class TestLosses:
         self, still: Descents, method: Scrub, teacher: tuple[float, float], label: int
     ) -> list[float]:
         student = Bias(*teacher)
-        epochs = method.scrub(student, blank(4, 0), blank(4, label), rng())
+        epochs = scrubbing(method, student, blank(4, 0), blank(4, label))
         next(epochs)
         still.losses.clear()
         with torch.no_grad():
@@ -131,7 +151,7 @@ class TestLosses:
         """With a uniform teacher and a sure student the two directions differ."""
         student = Bias(0.0, 0.0)
         method = Scrub(alpha=1.0, gamma=0.0, max_steps=2, epochs=2, temperature=1.0)
-        epochs = method.scrub(student, blank(4, 0), blank(4, 0), rng())
+        epochs = scrubbing(method, student, blank(4, 0), blank(4, 0))
         next(epochs)
         with torch.no_grad():
             student.logits.copy_(torch.tensor([log(3), 0.0]))
@@ -147,7 +167,7 @@ class TestLosses:
     def test_the_cross_entropy_is_with_the_labels(self, still: Descents) -> None:
         method = Scrub(alpha=0.0, gamma=1.0, max_steps=1, epochs=1)
         for label, expected in ((0, log(4 / 3)), (1, log(4))):
-            list(method.scrub(Bias(log(3), 0.0), blank(4, 0), blank(4, label), rng()))
+            list(scrubbing(method, Bias(log(3), 0.0), blank(4, 0), blank(4, label)))
             assert still.losses[-1] == pytest.approx(expected)
 
     def test_the_teacher_is_the_original_in_evaluation_mode_throughout(
@@ -157,48 +177,87 @@ class TestLosses:
         images = torch.randn(12, 1, 8, 8, generator=rng(1))
         with torch.no_grad():
             expected = model.eval()(images)[:, 0].sort().values
-        real, taught = scrub.distillation, []
+        taught = []
 
         def note(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
             taught.append(teacher[:, 0].sort().values)
-            return real(student, teacher, temperature)
+            return distillation(student, teacher, temperature)
 
         monkeypatch.setattr(scrub, "distillation", note)
         data = Samples(images, torch.zeros(12, dtype=torch.long))
-        list(
-            Scrub(learning_rate=0.1, epochs=2, max_steps=1).scrub(model.train(), data, data, rng())
-        )
+        method = Scrub(learning_rate=0.1, epochs=2, max_steps=1)
+        list(scrubbing(method, model.train(), data, data))
         assert len(taught) == 3
         for logits in taught:
             assert not logits.requires_grad
             torch.testing.assert_close(logits, expected)
+
+    def test_the_teacher_is_shown_each_image_once_whatever_the_epochs(self) -> None:
+        model = Witness()
+        method = Scrub(epochs=4, max_steps=2, forget_batch_size=3, retain_batch_size=2)
+        list(scrubbing(method, model, numbered(7), numbered(9, first=100)))
+        assert model.copies == ["copy 1"]
+        assert model.modes("copy 1") == {(False, False)}
+        assert sorted(numbers(model.of("copy 1"))) == [*range(7), *range(100, 109)]
+
+    def test_each_image_is_taught_the_teachers_answer_to_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        taught: list[Tensor] = []
+
+        def note(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+            taught.append(teacher)
+            return distillation(student, teacher, temperature)
+
+        monkeypatch.setattr(scrub, "distillation", note)
+        model = Witness()
+        method = Scrub(learning_rate=0.1, epochs=2, forget_batch_size=3, retain_batch_size=4)
+        list(scrubbing(method, model, numbered(7), numbered(9, first=100)))
+        original = Witness().eval()
+        for images, answers in zip(model.of("model"), taught, strict=True):
+            with torch.no_grad():
+                torch.testing.assert_close(answers, original(images))
 
 
 class TestEpochs:
     """Which pass comes when."""
 
     def test_the_forget_pass_leads_the_first_max_steps_epochs_only(self, still: Descents) -> None:
-        passes: list[tuple[str, int]] = []
-        samples = blank(6, 0)
-        forget = Watched(samples.images, samples.labels, "forget", passes)
-        retain = Watched(samples.images, samples.labels, "retain", passes)
-        access = Granted(
-            Scrub.needs,
-            {Access.FORGET: lambda: forget, Access.RETAIN: lambda: retain},
-            (0,),
-            2,
-            (1, 8, 8),
-        )
+        model, access = Witness(), granted(numbered(6), numbered(6, first=100))
         method = Scrub(epochs=4, max_steps=2, forget_batch_size=3, retain_batch_size=2)
-        seen = [len(passes) for _ in method.unlearn(Bias(0.0, 0.0), access, rng())]
-        both = [("forget", 3), ("retain", 2)]
-        assert passes == both + both + [("retain", 2), ("retain", 2)]
-        assert seen == [2, 4, 5, 6], "yielded after each epoch"
+        seen = [len(model.of("model")) for _ in method.unlearn(model, access, rng())]
+        assert seen == [5, 10, 13, 16], "yielded after each epoch"
+        batches = model.of("model")
+        sizes, retain = [3, 3, 2, 2, 2], [2, 2, 2]
+        assert [len(images) for images in batches] == sizes + sizes + retain + retain
+        forget, retain = list(range(6)), list(range(100, 106))
+        orders = []
+        for first, last, covered in (
+            (0, 2, forget),
+            (2, 5, retain),
+            (5, 7, forget),
+            (7, 10, retain),
+            (10, 13, retain),
+            (13, 16, retain),
+        ):
+            orders.append(numbers(batches[first:last]))
+            assert sorted(orders[-1]) == covered, "each sample once"
+        assert orders[0] != orders[2], "shuffled anew for each pass"
+        assert len({tuple(orders[each]) for each in (1, 3, 4, 5)}) == 4
         assert len(still.losses) == 2 * 2 + 4 * 3, "every batch is one step"
+        assert model.modes("model") == {(True, True)}
+
+    def test_the_order_follows_from_the_random_source(self) -> None:
+        orders = []
+        for seed in (1, 1, 2):
+            model, access = Witness(), granted(numbered(6), numbered(6, first=100))
+            list(Scrub(epochs=2).unlearn(model, access, rng(seed)))
+            orders.append(numbers(model.of("model")))
+        assert orders[0] == orders[1] != orders[2]
 
     def test_the_rate_falls_tenfold_after_epochs_5_8_and_9(self, still: Descents) -> None:
         method = Scrub(learning_rate=0.5, epochs=10, max_steps=1, weight_decay=0.03)
-        list(method.scrub(Bias(0.0, 0.0), blank(2, 0), blank(2, 0), rng()))
+        list(scrubbing(method, Bias(0.0, 0.0), blank(2, 0), blank(2, 0)))
         expected = [0.5] * 6 + [0.05] * 3 + [0.005, 0.0005]  # the first epoch has two passes
         assert still.rates == pytest.approx(expected)
         assert set(still.decays) == {0.03}
@@ -207,7 +266,7 @@ class TestEpochs:
         model = models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
         data = Samples(torch.rand(8, 1, 8, 8, generator=rng()), torch.arange(8) % 3)
         tracked = []
-        for student in Scrub(epochs=3, max_steps=1).scrub(model, data, data, rng()):
+        for student in scrubbing(Scrub(epochs=3, max_steps=1), model, data, data):
             norm = next(m for m in student.modules() if isinstance(m, nn.BatchNorm2d))
             tracked.append(int(norm.num_batches_tracked or 0))
             student.eval()
@@ -222,7 +281,7 @@ class TestDirections:
     ) -> None:
         student, teacher, forget, retain = linear(), linear(), some(1), some(2)
         noted = Descents(steps=True)
-        monkeypatch.setattr(scrub, "descend", noted)
+        monkeypatch.setattr(passes, "descend", noted)
         method = Scrub(
             learning_rate=1e-3,
             alpha=0.0,
@@ -232,7 +291,7 @@ class TestDirections:
             weight_decay=0.0,
             forget_batch_size=5,
         )
-        epochs = method.scrub(student, forget, retain, rng())
+        epochs = scrubbing(method, student, forget, retain)
         next(epochs)
         disturb(student)
         before = distance(teacher(forget.images), student(forget.images))
@@ -251,7 +310,7 @@ class TestDirections:
             weight_decay=0.0,
             retain_batch_size=5,
         )
-        epochs = method.scrub(student, forget, retain, rng())
+        epochs = scrubbing(method, student, forget, retain)
         next(epochs)
         disturb(student)
         before = distance(teacher(retain.images), student(retain.images))
@@ -262,5 +321,57 @@ class TestDirections:
         student, retain = linear(), some(2)
         before = functional.cross_entropy(student(retain.images), retain.labels)
         method = Scrub(learning_rate=1e-2, alpha=0.0, max_steps=1, epochs=3, retain_batch_size=5)
-        list(method.scrub(student, some(1), retain, rng()))
+        list(scrubbing(method, student, some(1), retain))
         assert functional.cross_entropy(student(retain.images), retain.labels) < before - 0.01
+
+
+def test_it_is_the_plain_loop_that_asks_the_teacher_in_each_step() -> None:
+    """Alg. 2-4 as they are printed, with PyTorch's plain Adam, in double precision."""
+    student, plain, original = (
+        models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0).double() for _ in range(3)
+    )
+    images = torch.rand(62, 1, 8, 8, generator=rng(1), dtype=torch.float64) * 2 - 1
+    labels = torch.arange(62) % 3
+    forget, retain = Samples(images[:22], labels[:22]), Samples(images[22:], labels[22:])
+    method = Scrub(
+        learning_rate=1e-3,
+        alpha=0.4,
+        gamma=0.7,
+        max_steps=2,
+        epochs=7,
+        temperature=2.0,
+        forget_batch_size=8,
+        retain_batch_size=16,
+        weight_decay=0.01,
+    )
+    list(method.unlearn(student, granted(forget, retain), rng(5)))
+
+    teacher, source = copy.deepcopy(plain).eval(), rng(5)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3, weight_decay=0.01, fused=False)
+
+    def divergence(images: Tensor, answered: Tensor) -> Tensor:
+        with torch.no_grad():
+            p: Tensor = (teacher(images) / 2.0).softmax(1)
+        distances: Tensor = p * (p.log() - (answered / 2.0).log_softmax(1))
+        return distances.sum(1).mean() * 2.0**2
+
+    for epoch in range(7):
+        plain.train()
+        optimizer.param_groups[0]["lr"] = 1e-3 if epoch < 5 else 1e-4
+        if epoch < 2:
+            for rows in torch.randperm(22, generator=source).split(8):
+                optimizer.zero_grad()
+                away = divergence(forget.images[rows], plain(forget.images[rows]))
+                (-away).backward()
+                optimizer.step()
+        for rows in torch.randperm(40, generator=source).split(16):
+            optimizer.zero_grad()
+            answered = plain(retain.images[rows])
+            towards = divergence(retain.images[rows], answered)
+            correctness = functional.cross_entropy(answered, retain.labels[rows])
+            (0.4 * towards + 0.7 * correctness).backward()
+            optimizer.step()
+
+    torch.testing.assert_close(student.state_dict(), plain.state_dict(), rtol=1e-8, atol=1e-8)
+    for moved, before in zip(student.parameters(), original.parameters(), strict=True):
+        assert (moved - before).abs().max() > 1e-3

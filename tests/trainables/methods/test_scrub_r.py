@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainables.toys import rng
+from tests.trainables.toys import Witness, numbered, numbers, rng
 from trainables.access import Access, Granted
 from trainables.data import Samples
 from trainables.methods.scrub import Scrub
 from trainables.methods.scrub_r import ScrubRewind
+from trainables.passes import PHASE_ENDS, Plan
 
 COUNT = 100
 SCRUBBED = (10, 50, 30, 90)
@@ -61,9 +62,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[int, ...]], Handed]
     def install(held_out_errors: tuple[int, ...]) -> Handed:
         handed: Handed = []
 
-        def scrub(
-            _: Scrub, model: Remembering, forget: Samples, retain: Samples, __: torch.Generator
-        ) -> Iterator[nn.Module]:
+        def scrub(_: Scrub, model: Remembering, forget: Samples, retain: Samples) -> Plan:
             handed.append((forget, retain))
             scrubbed = ids(forget)
             others = [number for number in range(COUNT) if number not in scrubbed]
@@ -73,7 +72,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[int, ...]], Handed]
                     model.right[scrubbed[: round(error / 100 * len(scrubbed))]] = 0.0
                     model.right[others[: round(other / 100 * len(others))]] = 0.0
                     model.statistic.fill_(epoch)  # type: ignore[operator]
-                yield model
+                yield PHASE_ENDS
 
         monkeypatch.setattr(Scrub, "scrub", scrub)
         return handed
@@ -138,3 +137,20 @@ def test_on_a_real_model_the_result_is_one_of_the_checkpoints() -> None:
     assert len(states) == 4
     assert not torch.equal(states[0]["1.weight"], states[2]["1.weight"])
     assert any(torch.equal(states[-1]["1.weight"], state["1.weight"]) for state in states[:-1])
+
+
+def test_what_is_held_out_is_neither_scrubbed_nor_shown_to_the_teacher() -> None:
+    model = Witness()
+    method = ScrubRewind(epochs=3, max_steps=2, forget_batch_size=3, retain_batch_size=4)
+    list(method.unlearn(model, granted(numbered(10), numbered(8, first=100)), rng()))
+    assert model.copies == ["copy 1"]
+    taught = numbers(model.of("copy 1"))
+    scrubbed = sorted(number for number in taught if number < 100)
+    assert len(scrubbed) == len(set(scrubbed)) == 8
+    assert sorted(taught) == [*scrubbed, *range(100, 108)]
+    learnt = [images for name, training, _, images in model.seen if name == "model" and training]
+    assert sorted(numbers(learnt)) == sorted(2 * scrubbed + 3 * list(range(100, 108)))
+    looked = [
+        images for name, training, _, images in model.seen if name == "model" and not training
+    ]
+    assert set(numbers(looked)) == set(range(10)), "but its errors are compared"

@@ -16,7 +16,7 @@ from trainables.access import Access, Granted
 from trainables.data import Samples
 from trainables.methods import unsir
 from trainables.methods.unsir import NOISE_BATCH, Unsir, noise_loss
-from trainables.training import train_epoch
+from trainables.training import adam, train_epoch
 from trainables.workbench import Workbench
 
 SHAPE = (1, 8, 8)
@@ -217,6 +217,6 @@ def test_impairing_teaches_the_forget_label_on_noise_by_training_mode_steps(
         torch.cat([noise, retain.images]), torch.cat([torch.full((256,), 1), retain.labels])
     )
     for samples, rate in ((mixed, 1e-2), (retain, method.repair_learning_rate)):
-        optimizer = torch.optim.Adam(expected.parameters(), lr=rate)
+        optimizer = adam(expected.parameters(), rate)
         train_epoch(expected, samples, 64, optimizer, source)
     assert same(state(model), state(expected))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -16,6 +16,7 @@ from trainables.errors import AccessDenied, TooFewSamples
 from trainables.generators import kegnet
 from trainables.methods import zmugan
 from trainables.methods.zmugan import LEAST_PER_CLASS, ZMuGAN
+from trainables.passes import PHASE_ENDS, Plan
 
 CLASSES = 4
 
@@ -73,12 +74,10 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What zMuGAN hands to impair-repair."""
     caught: dict[str, Any] = {}
 
-    def catch(
-        model: nn.Module, forget: Samples, retain: Samples, **settings: Any
-    ) -> Iterator[nn.Module]:
+    def catch(model: nn.Module, forget: Samples, retain: Samples, **settings: Any) -> Plan:
         caught.update(model=model, forget=forget, retain=retain, **settings)
-        yield model
-        yield model
+        yield PHASE_ENDS
+        yield PHASE_ENDS
 
     monkeypatch.setattr(zmugan, "impair_repair", catch)
     return caught

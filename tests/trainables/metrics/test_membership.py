@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from trainables.metrics.membership import membership
+from trainables.metrics.membership import fit_logistic, membership
 
 
 def normal(mean: float, count: int, seed: int, spread: float = 0.05) -> np.ndarray:
@@ -86,3 +86,19 @@ def test_the_unit_of_entropy_does_not_matter(scale: float, shift: float) -> None
 def test_one_entropy_for_all_is_no_error() -> None:
     same = np.full(20, 0.7)
     assert membership(same, same, same, seed=0) in (0, 100)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.05, 1.0, 30.0])
+@pytest.mark.parametrize("outlier", [0.0, 300.0])
+def test_the_regressions_are_scikit_learn_s(shift: float, outlier: float) -> None:
+    """Overlapping, apart, and with a value far off, all of which its default solver handles too."""
+    from sklearn.linear_model import LogisticRegression
+
+    labels = np.repeat([1.0, 0.0], 200)
+    rows = np.stack([normal(1, 400, seed) + shift * (1 - labels) for seed in range(3)])
+    rows[:, 7] += outlier
+    slopes, offsets = fit_logistic(rows, labels)
+    for row, slope, offset in zip(rows, slopes, offsets, strict=True):
+        exact = LogisticRegression(tol=1e-10, max_iter=10_000).fit(row[:, None], labels)
+        assert slope == pytest.approx(exact.coef_[0], rel=1e-3, abs=1e-4)
+        assert offset == pytest.approx(exact.intercept_, rel=1e-3, abs=1e-4)

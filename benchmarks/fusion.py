@@ -1,0 +1,85 @@
+"""Trials that share their steps beside the same trials one after the other, turn by turn.
+
+    python benchmarks/fusion.py [--together 2 4 8] [--device cpu] [--width 0.25] [--pixels 8]
+
+Training alone, on random images: AllCNN with batches of 64, as `trainables.fused` runs it.
+Printed is how many times as many samples a second are trained on, median and range of the turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from statistics import median
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from trainables import models
+from trainables.fused import Stack, run_together
+from trainables.passes import Pass, Plan, run
+from trainables.training import adam
+
+SAMPLES, BATCH = 640, 64
+
+
+def plan(model: nn.Module, rate: float, images: torch.Tensor, labels: torch.Tensor) -> Plan:
+    yield Pass(images, (labels,), BATCH, functional.cross_entropy, adam(model.parameters(), rate))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--together", type=int, nargs="*", default=[2, 4, 8])
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--pixels", type=int, default=8)
+    parser.add_argument("--channels", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    device = torch.device(given.device)
+    shape = (given.channels, given.pixels, given.pixels)
+    images = torch.rand(SAMPLES, *shape, device=device) * 2 - 1
+    labels = torch.randint(10, (SAMPLES,), device=device)
+    base = models.build("allcnn", shape, 10, given.width, seed=0).to(device)
+
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def rng(seed: int) -> torch.Generator:
+        return torch.Generator(device).manual_seed(seed)
+
+    def separate(count: int) -> float:
+        copies = [copy.deepcopy(base) for _ in range(count)]
+        started = now()
+        for seed, model in enumerate(copies):
+            for _ in run(plan(model, 1e-4, images, labels), model, rng(seed)):
+                pass
+        return now() - started
+
+    def shared(count: int) -> float:
+        stack = Stack(base, count)
+        started = now()
+        plans = [plan(model, 1e-4, images, labels) for model in stack.models]
+        failures = run_together(stack, plans, [rng(seed) for seed in range(count)])
+        assert failures == [None] * count
+        return now() - started
+
+    for count in given.together:
+        separate(1), shared(count)
+        turns = [(separate(count), shared(count)) for _ in range(given.turns)]
+        ratios = sorted(one / other for one, other in turns)
+        rate = count * SAMPLES / median(other for _, other in turns)
+        print(
+            f"{count} together: {median(ratios):.2f}x ({ratios[0]:.2f}..{ratios[-1]:.2f}), "
+            f"{rate:,.0f} samples/s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
