@@ -295,3 +295,23 @@ def test_methods_are_compared_over_seeds_and_nothing_is_run_twice(
     assert again.returncode == 0
     assert "starting Ray" not in again.stderr, "all was there"
     assert "| finetune |" in again.stdout
+
+
+def test_fused_trials_come_to_what_they_come_to_alone(here: Path, places: Places) -> None:
+    """Of one sampler whose draws follow from the trial's number: up to rounding, which may move a
+    sample of some hundreds across a boundary."""
+    drawn = ("study.toml", "--sampler", "random", "--trials", "3")
+    for name, fuse in (("by-itself", "1"), ("fused", "3")):
+        done = forgetune(here, places, "run", *drawn, "--name", name, "--fuse", fuse)
+        assert done.returncode == 0, done.stderr
+    separate, fused = (
+        results.scan(here / "results", name).sort_by("number").to_pylist()
+        for name in ("by-itself", "fused")
+    )
+    assert [row["together"] for row in separate] == [1, 1, 1]
+    assert [row["together"] for row in fused] == [3, 3, 3]
+    for one, other in zip(separate, fused, strict=True):
+        for same in ("number", "seed", "params_json", "state"):
+            assert one[same] == other[same]
+        for metric in ("m_forget_accuracy", "m_retain_accuracy", "m_test_retain_accuracy"):
+            assert one[metric] == pytest.approx(other[metric], abs=3)
