@@ -76,12 +76,16 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Allotment:
-    """What one trial holds, and how many run at once; as many as `fuse` trials share a place."""
+    """What one trial holds, and how many run at once; as many as `fuse` trials share a place.
+
+    `bounded` says that machines have, or may come to have, room for more than `workers`.
+    """
 
     cpus: int
     gpus: float
     workers: int
     fuse: int = 1
+    bounded: bool = False
 
 
 def start_ray(address: str | None = None) -> None:
@@ -137,7 +141,7 @@ def allot(spec: StudySpec) -> Allotment:
     workers = spec.concurrency or fitting
     if not on_a_cluster():  # where machines may still come, more can be asked for
         workers = min(fitting, workers)
-    return Allotment(cpus, gpus, workers, spec.resources.fuse)
+    return Allotment(cpus, gpus, workers, spec.resources.fuse, bounded=workers < fitting)
 
 
 def alone(allotment: Allotment) -> Allotment:
@@ -156,7 +160,7 @@ def _allot_to_come(spec: StudySpec) -> Allotment:
             "none) and --concurrency, the number of trials at once"
         )
     wanted, gpus = spec.resources, spec.resources.gpus_per_trial
-    return Allotment(wanted.cpus_per_trial, gpus, spec.concurrency, wanted.fuse)
+    return Allotment(wanted.cpus_per_trial, gpus, spec.concurrency, wanted.fuse, bounded=True)
 
 
 def run_trials(
@@ -176,7 +180,7 @@ def run_trials(
     written, and MachineRefused, once running trials have finished, for a machine that joined with
     other versions.
     """
-    searcher = LedgerSearcher(ledger, allotment.workers, allotment.fuse)
+    searcher = LedgerSearcher(ledger, allotment)
     callback = SettlingCallback(searcher, ledger, observer, deadline)
     callbacks: list[tune.Callback] = [callback]
     if fleet is not None:
@@ -273,11 +277,13 @@ class LedgerSearcher(Searcher):
         # Tune pickles its Tuner for `Tuner.restore`, which is never used here.
         return {}
 
-    def __init__(self, ledger: Ledger, slots: int, fuse: int = 1) -> None:
+    def __init__(self, ledger: Ledger, allotment: Allotment) -> None:
         super().__init__(metric="_", mode="min")
         self._ledger = ledger
-        self._fuse = fuse
-        self.slots = slots
+        self._fuse = allotment.fuse
+        # Where there is room for it, a trial that waits would be given a worker of its own.
+        self._most = 1 if allotment.bounded else TRIALS_PER_SLOT
+        self.slots = allotment.workers
         self.tickets: dict[str, tuple[list[Ticket], int]] = {}
         self.running: set[str] = set()
         self.closing = False
@@ -299,7 +305,7 @@ class LedgerSearcher(Searcher):
         waiting = self._about_to_start
         idle = [slot for slot in range(self.slots) if slot not in waiting]
         slot = min(idle, key=lambda index: load[index], default=None)
-        if slot is None or load[slot] >= TRIALS_PER_SLOT:
+        if slot is None or load[slot] >= self._most:
             return None
         try:
             tickets = self._draw()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import signal
@@ -185,6 +186,22 @@ def test_every_trial_settles_once_and_both_workers_work(
     assert attempts(notes) == dict.fromkeys(range(8), 1)
     processes = {pid for path in notes.iterdir() for pid in path.read_text().split()}
     assert len(processes) >= 2, "trials shorter than a worker's start must not pile up on one"
+
+
+def test_where_there_is_room_for_more_no_more_run_at_once_than_was_asked(
+    tmp_path: Path, notes: Path, places: Places
+) -> None:
+    bounded = spec(places, trials=6, concurrency=1)
+    allotment = allot(bounded)
+    assert (allotment.workers, allotment.bounded) == (1, True)
+    with Ledger(bounded, tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes, seconds=0.3), allotment, Watch())
+        rows = sorted(ledger.rows, key=lambda row: row["started"])
+    assert len(rows) == 6
+    for one, following in itertools.pairwise(rows):
+        assert one["finished"] <= following["started"]
+    processes = {path.read_text() for path in notes.iterdir()}
+    assert len(processes) == 1, "a worker that is warm was thrown away"
 
 
 def test_a_worker_killed_in_the_middle_of_a_trial_costs_no_trial(
@@ -428,7 +445,7 @@ def test_a_slot_that_waits_for_a_machine_keeps_no_other_from_its_next_trial(
     tmp_path: Path, places: Places
 ) -> None:
     with Ledger(spec(places), tmp_path, "data") as ledger:
-        searcher = LedgerSearcher(ledger, slots=2)
+        searcher = LedgerSearcher(ledger, TWO_WORKERS)
         assert [searcher.suggest(trial)[SLOT] for trial in ("a", "b")] == [0, 1]
         assert searcher.suggest("c") is None
         searcher.running.add("b")
