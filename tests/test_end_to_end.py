@@ -238,7 +238,7 @@ def test_a_sweep_runs_every_point_equally_often_and_goes_on(here: Path, places: 
 
 def test_each_class_is_forgotten_in_turn(here: Path, places: Places) -> None:
     stores = ("--artifacts", str(places.artifacts), "--results", "designed")
-    settings = ("--set", "learning_rate=1e-2", "--set", "samples_per_class=150")
+    settings = ("--set", "learning_rate=3e-3", "--set", "samples_per_class=150")
     command = ("classes", "--spec", "study.toml", *settings, "--repeats", "1", *stores)
     first = forgetune(here, places, *command, "--format", "csv", "--plot", "map.html")
     assert first.returncode == 0, first.stderr

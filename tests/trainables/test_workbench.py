@@ -199,6 +199,7 @@ class TestTraining:
         bench = Workbench(brief, Places(data=tmp_path, artifacts=tmp_path), CPU)
         train, seed = bench.dataset.train, brief.seed + offset
         expected = models.build("allcnn", (1, 8, 8), 3, brief.width, seed)
+        expected.to(memory_format=models.memory_format("allcnn", (1, 8, 8)))
         for _ in fit(
             expected,
             train if kind == "base" else train.without(brief.forget),
