@@ -102,6 +102,7 @@ class Ledger:
         self._tickets: deque[Ticket] = deque()
         self._alone: dict[int, Ticket] = {}
         self._rows: dict[int, results.Row] = {}
+        self._beyond = 0  # rows of an earlier, higher target; to count all rows costs with each ask
         self.spare_memory = False
         """Whether trials share a GPU, so that one that ran out of memory may have enough alone."""
         self._loose = 0
@@ -159,7 +160,7 @@ class Ledger:
     @property
     def settled(self) -> int:
         """Trials up to the target that have settled."""
-        return sum(number < self.target for number in self._rows)
+        return len(self._rows) - self._beyond
 
     @property
     def finished(self) -> bool:
@@ -439,6 +440,7 @@ class Ledger:
                 self._frozen(row) if row else optuna.trial.create_trial(state=TrialState.WAITING)
             )
         self._tickets = deque(t for t in self._tickets if t.number < self.target)
+        self._beyond = sum(number >= self.target for number in self._rows)
 
     def _restore(self, text: str) -> None:
         row = json.loads(text)

@@ -302,7 +302,7 @@ class LedgerSearcher(Searcher):
         load = Counter(slot for _, slot in self.tickets.values())
         # Drawing a slot's next trial must not keep its worker from its present one, and a slot that
         # waits for a machine must not keep the others from their next ones.
-        waiting = self._about_to_start
+        waiting = self.about_to_start
         idle = [slot for slot in range(self.slots) if slot not in waiting]
         slot = min(idle, key=lambda index: load[index], default=None)
         if slot is None or load[slot] >= self._most:
@@ -325,12 +325,9 @@ class LedgerSearcher(Searcher):
             tickets.append(ticket)
         return tickets
 
-    def about_to_start(self, slot: int) -> bool:
-        """Whether a trial was handed to this slot that does not run yet."""
-        return slot in self._about_to_start
-
     @property
-    def _about_to_start(self) -> set[int]:
+    def about_to_start(self) -> set[int]:
+        """The slots to which a trial was handed that does not run yet."""
         return {slot for trial, (_, slot) in self.tickets.items() if trial not in self.running}
 
     def on_trial_complete(
@@ -425,7 +422,8 @@ class SettlingCallback(tune.Callback, tune.Stopper):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         # Writing takes longer than handing a worker its next trial, so that goes first.
-        ready = [item for item in self._ended if not self._searcher.about_to_start(item[1])]
+        waiting = self._searcher.about_to_start
+        ready = [item for item in self._ended if item[1] not in waiting]
         self._settle(ready)
         self._slim()
         if time.monotonic() > self._deadline and not self._searcher.closing:
@@ -477,7 +475,7 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         try:
             row = settle()
         except Exception as error:
-            self._searcher.failure = error
+            self._searcher.failure = self._searcher.failure or error  # the first says why
             return None
         if row is not None:
             self._observer.settled(row)
@@ -553,7 +551,8 @@ def _outcome(result: dict[str, Any]) -> Outcome:
 def _reason(trial: Any) -> str:
     """One line on why a trial's worker died."""
     error = trial.get_pickled_error()
-    if error is None:
-        return "unknown"
+    if error is None:  # of other kinds there is but a traceback, whose last line names it
+        lines = str(trial.get_error() or "unknown").split("\n")
+        return next(line.strip() for line in reversed(lines) if line.strip())[:300]
     text = " ".join(str(getattr(error, "cause", None) or error).split())
     return f"{type(error).__name__}: {text}"[:300]

@@ -23,6 +23,8 @@ from search import results
 from trainables.scenario import Places
 from trainables.workbench import Workbench
 
+pytestmark = pytest.mark.cluster
+
 UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--uts")
 MOUNT = 'for folder in "$@"; do mount -t tmpfs -o "$OPTIONS" tmpfs "$folder" || exit 1; done'
 KEEP = f"hostname elsewhere && {MOUNT} && echo there && exec cat"

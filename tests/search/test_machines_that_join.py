@@ -195,6 +195,7 @@ def after(count: int, then: Callable[[], object]) -> Callable[[Row], None]:
     return settle
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("shared", ["the driver's disk", "a URI"])
 def test_what_a_machine_receives_is_told_once(
     tmp_path: Path, places: Places, scenario: Scenario, cluster: Any, theirs: Path, shared: str
@@ -223,6 +224,7 @@ def test_what_a_machine_receives_is_told_once(
     assert len(lines) == 2
 
 
+@pytest.mark.cluster
 def test_a_machine_with_other_versions_that_joins_ends_the_run_in_order(
     tmp_path: Path, notes: Path, places: Places, add: Callable[..., str], cluster: Any
 ) -> None:
@@ -281,6 +283,7 @@ def test_a_machine_with_other_versions_that_joins_ends_the_run_in_order(
     assert not_counted <= {number for number, _ in used(notes)["127.0.0.2"]}
 
 
+@pytest.mark.cluster
 def test_a_study_grows_with_its_cluster_whose_machines_differ(
     tmp_path: Path, notes: Path, places: Places, add: Callable[..., str]
 ) -> None:
