@@ -522,7 +522,7 @@ class JoiningCallback(tune.Callback):
         for address in joined:
             self._observer.say(f"the machine {address} joined")
         if self._searcher.slots > before:
-            self._observer.say(f"{self._searcher.slots} trials run at once")
+            self._observer.say(f"{self._searcher.slots * self._allotment.fuse} trials run at once")
 
 
 _OUTCOME_FIELDS = {field.name for field in fields(Outcome)} - {"metrics", "state"}

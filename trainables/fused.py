@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from trainables.errors import Diverged
+from trainables.errors import Diverged, TrialTimeout
 from trainables.passes import PHASE_ENDS, Pass, Plan
-from trainables.training import check_finite, descend
+from trainables.training import check_finite
 
 
 class Stack:
@@ -90,7 +90,8 @@ def run_together(
 ) -> list[Exception | None]:
     """Take the steps of each model's plan, in place, together where they are alike.
 
-    What a model's own plan or step raises ends that model alone, and is returned in its place.
+    What a model's own plan raises, or a loss of its own that diverges, ends that model alone, and
+    is returned in its place. Raises TrialTimeout, which is everyone's.
     """
     failures: list[Exception | None] = [None] * len(plans)
     waiting: dict[int, Pass] = {}
@@ -99,7 +100,9 @@ def run_together(
         for member in sorted(active - waiting.keys()):
             try:
                 following = _next_pass(plans[member], stack.models[member])
-            except Exception as error:  # another trial's business
+            except TrialTimeout:  # the alarm rings once, wherever the steps happen to be
+                raise
+            except Exception as error:  # no other trial's business
                 failures[member] = error
                 following = None
             if following is None:
@@ -144,12 +147,13 @@ def _side_by_side(
     order = {member: each.batches(rngs[member]) for member, each in group.items()}
     failed: dict[int, Exception] = {}
     while order:
-        for size, batches in _by_size(order).items():
-            who, rows = list(batches), torch.stack(list(batches.values()))
-            if len(who) == 1 or size < 2:
-                found = _alone(stack, group, batches)
+        for batches in _by_size(order).values():
+            who = list(batches)
+            passes = [group[member] for member in who]
+            if len(who) == 1:
+                found = _alone(stack.models[who[0]], who[0], passes[0], batches[who[0]])
             else:
-                losses = stack.losses(who, [group[member] for member in who], rows)
+                losses = stack.losses(who, passes, torch.stack(list(batches.values())))
                 found = _not_finite(who, losses)
                 for member in who:
                     if member not in found:
@@ -172,19 +176,12 @@ def _by_size(order: dict[int, Iterator[Tensor]]) -> dict[int, dict[int, Tensor]]
     return found
 
 
-def _alone(
-    stack: Stack, group: Mapping[int, Pass], batches: Mapping[int, Tensor]
-) -> dict[int, Exception]:
-    failed: dict[int, Exception] = {}
-    for member, rows in batches.items():
-        each = group[member]
-        outputs = stack.models[member](each.images[rows])
-        others = [tensor[rows] for tensor in each.others]
-        try:
-            descend(each.loss(outputs, *others, **each.weights), each.optimizer)
-        except Diverged as error:
-            failed[member] = error
-    return failed
+def _alone(model: nn.Module, member: int, each: Pass, rows: Tensor) -> dict[int, Exception]:
+    try:
+        each.step(model, rows)
+    except Diverged as error:
+        return {member: error}
+    return {}
 
 
 def _not_finite(who: Sequence[int], losses: Tensor) -> dict[int, Exception]:

@@ -40,6 +40,12 @@ class Pass:
         """The pass' batches as indices, in an order drawn from `rng`."""
         return index_batches(len(self.images), self.batch_size, rng, self.images.device)
 
+    def step(self, model: nn.Module, rows: Tensor) -> None:
+        """One step on the samples at `rows` (n,). Raises Diverged."""
+        outputs = model(self.images[rows])
+        others = [tensor[rows] for tensor in self.others]
+        descend(self.loss(outputs, *others, **self.weights), self.optimizer)
+
 
 Plan = Iterator[Pass | None]
 """Passes in their order, and `PHASE_ENDS`. What comes next may depend on the model as it is."""
@@ -52,7 +58,5 @@ def run(plan: Plan, model: nn.Module, rng: torch.Generator) -> Iterator[nn.Modul
             yield model
             continue
         model.train()
-        for index in each.batches(rng):
-            outputs = model(each.images[index])
-            others = [tensor[index] for tensor in each.others]
-            descend(each.loss(outputs, *others, **each.weights), each.optimizer)
+        for rows in each.batches(rng):
+            each.step(model, rows)
