@@ -1,26 +1,37 @@
-"""Optuna's journal on a disk that may be full."""
+"""Optuna's journal, for one writer and a disk that may be full."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 
 class Journal(JournalFileBackend):
     """Appends its lines whole or not at all. What a full disk had taken of one would spoil the next
-    one, and with it the file, if there is room again before this process ends."""
+    one, and with it the file, if there is room again before this process ends.
+
+    Does not wait for the disk with each line, as Optuna's own does, ten times for a trial: what a
+    failing power supply takes of the journal is in the rows.
+    """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        self._path = path
+        self._path, self._guard = path, JournalFileSymlinkLock(str(path))
+        super().__init__(str(path), self._guard)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        before = self._path.stat().st_size
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._guard.acquire()
         try:
-            super().append_logs(logs)
-        except OSError:
-            os.truncate(self._path, before)
-            raise
+            before = self._path.stat().st_size
+            try:
+                with self._path.open("ab") as file:
+                    file.write(lines.encode())
+            except OSError:
+                os.truncate(self._path, before)
+                raise
+        finally:
+            self._guard.release()

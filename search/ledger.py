@@ -100,6 +100,8 @@ class Ledger:
         self._retrained_mia = 0.0
         self._space = SearchSpace(spec.method, spec.space)
         self._tickets: deque[Ticket] = deque()
+        self._gaps: deque[int] = deque()  # numbers whose trials are still to be drawn
+        self._drawn = 0  # trials in the journal
         self._alone: dict[int, Ticket] = {}
         self._rows: dict[int, results.Row] = {}
         self._beyond = 0  # rows of an earlier, higher target; to count all rows costs with each ask
@@ -188,14 +190,17 @@ class Ledger:
     def _next(self) -> Ticket | None:
         if self._tickets:
             return self._tickets.popleft()
-        trials = self._study.get_trials(deepcopy=False)
-        waiting = [t.number for t in trials if t.state == TrialState.WAITING]
-        number = waiting[0] if waiting else len(trials)
+        number = self._gaps[0] if self._gaps else self._drawn
         if number >= self.target:
             return None
         try:
             self._use_sampler(number)
-            return self._ticket(self._study.ask())
+            trial = self._study.ask()
+            if self._gaps:
+                self._gaps.popleft()
+            else:
+                self._drawn += 1
+            return self._ticket(trial)
         except OSError as error:
             raise results.unusable(self.folder, error) from error
 
@@ -205,7 +210,7 @@ class Ledger:
         For studies with one objective. Raises InvalidRequest if the results folder cannot be
         written.
         """
-        stored = self._study.get_trials(deepcopy=False)[ticket.number]
+        stored = self._stored(ticket.number)
         trial = optuna.trial.Trial(self._study, stored._trial_id)
         (steering,) = OBJECTIVES[self.spec.objective]
         try:
@@ -439,6 +444,9 @@ class Ledger:
             self._study.add_trial(
                 self._frozen(row) if row else optuna.trial.create_trial(state=TrialState.WAITING)
             )
+        trials = self._study.get_trials(deepcopy=False)
+        self._gaps = deque(t.number for t in trials if t.state == TrialState.WAITING)
+        self._drawn = len(trials)
         self._tickets = deque(t for t in self._tickets if t.number < self.target)
         self._beyond = sum(number >= self.target for number in self._rows)
 
@@ -507,10 +515,16 @@ class Ledger:
             },
         }
 
+    def _stored(self, number: int) -> optuna.trial.FrozenTrial:
+        """The trial in the journal, without a look at all the others."""
+        storage = self._study._storage
+        identifier = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        return storage.get_trial(identifier)
+
     def _tell(self, row: results.Row) -> None:
         """Tell Optuna, after putting the row into the journal as its second copy."""
         number = row["number"]
-        trial = self._study.get_trials(deepcopy=False)[number]
+        trial = self._stored(number)
         if trial.state.is_finished():
             return
         storage = self._study._storage

@@ -20,7 +20,9 @@ from typing import Any, Protocol
 
 import ray
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.result import NODE_IP
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from search.ledger import Ledger, Ticket
@@ -51,6 +53,9 @@ LOOK_SECONDS = 3.0
 
 TICKET = "_ticket"
 SLOT = "_slot"
+
+FORGET_EVERY = 100
+"""Trials that are over before Tune is made to forget them."""
 
 TRIALS_PER_SLOT = 2
 """One runs and one waits, so that a worker goes from one trial to the next without a pause."""
@@ -182,7 +187,7 @@ def run_trials(
     """
     searcher = LedgerSearcher(ledger, allotment)
     callback = SettlingCallback(searcher, ledger, observer, deadline)
-    callbacks: list[tune.Callback] = [callback]
+    callbacks: list[tune.Callback] = [callback, Silence()]
     if fleet is not None:
         grows = ledger.spec.concurrency is None
         callbacks.append(JoiningCallback(fleet, allotment, grows, searcher, callback, observer))
@@ -194,7 +199,12 @@ def run_trials(
         ):
             tune.Tuner(
                 tune.with_resources(trainable, _slot_resources(allotment)),
-                tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    scheduler=Forgetful(),  # type: ignore[no-untyped-call]
+                    num_samples=-1,
+                    reuse_actors=True,
+                ),
                 run_config=tune.RunConfig(
                     storage_path=scratch,
                     verbose=0,
@@ -284,7 +294,10 @@ class LedgerSearcher(Searcher):
         # Where there is room for it, a trial that waits would be given a worker of its own.
         self._most = 1 if allotment.bounded else TRIALS_PER_SLOT
         self.slots = allotment.workers
-        self.tickets: dict[str, tuple[list[Ticket], int]] = {}
+        self._tickets: dict[str, tuple[list[Ticket], int]] = {}
+        self._load: Counter[int] = Counter()
+        self.about_to_start: Counter[int] = Counter()
+        """How many trials of each slot were handed out that do not run yet."""
         self.running: set[str] = set()
         self.closing = False
         self.failure: Exception | None = None
@@ -299,13 +312,11 @@ class LedgerSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         if self._ledger.exhausted or self.closing:
             return Searcher.FINISHED
-        load = Counter(slot for _, slot in self.tickets.values())
         # Drawing a slot's next trial must not keep its worker from its present one, and a slot that
         # waits for a machine must not keep the others from their next ones.
-        waiting = self.about_to_start
-        idle = [slot for slot in range(self.slots) if slot not in waiting]
-        slot = min(idle, key=lambda index: load[index], default=None)
-        if slot is None or load[slot] >= self._most:
+        idle = (slot for slot in range(self.slots) if not self.about_to_start[slot])
+        slot = min(idle, key=self._load.__getitem__, default=None)
+        if slot is None or self._load[slot] >= self._most:
             return None
         try:
             tickets = self._draw()
@@ -314,7 +325,9 @@ class LedgerSearcher(Searcher):
             return None
         if not tickets:
             return None
-        self.tickets[trial_id] = (tickets, slot)
+        self._tickets[trial_id] = (tickets, slot)
+        self._load[slot] += 1
+        self.about_to_start[slot] += 1
         configs = [{**ticket.hyperparameters, "seed": ticket.seed} for ticket in tickets]
         what = configs[0] if self._fuse == 1 else {TOGETHER: configs}
         return {**what, SLOT: slot, TICKET: tickets[0].number}
@@ -325,10 +338,27 @@ class LedgerSearcher(Searcher):
             tickets.append(ticket)
         return tickets
 
-    @property
-    def about_to_start(self) -> set[int]:
-        """The slots to which a trial was handed that does not run yet."""
-        return {slot for trial, (_, slot) in self.tickets.items() if trial not in self.running}
+    def tickets(self, trial_id: str) -> list[Ticket]:
+        """What this trial of Tune's is to settle; nothing if it is over."""
+        return self._tickets.get(trial_id, ([], 0))[0]
+
+    def begin(self, trial_id: str) -> None:
+        """This trial runs from here on."""
+        if trial_id not in self.running:
+            self.running.add(trial_id)
+            self.about_to_start[self._tickets[trial_id][1]] -= 1
+
+    def forget(self, trial_id: str) -> tuple[list[Ticket], int]:
+        """This trial is over: its tickets and its slot. Of one that was forgotten, no tickets."""
+        if trial_id not in self._tickets:
+            return [], 0
+        tickets, slot = self._tickets.pop(trial_id)
+        self._load[slot] -= 1
+        if trial_id in self.running:
+            self.running.remove(trial_id)
+        else:
+            self.about_to_start[slot] -= 1
+        return tickets, slot
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -340,6 +370,39 @@ class LedgerSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Studies are continued from the ledger, never from Tune's own state."""
+
+
+class Forgetful(FIFOScheduler):
+    """First in, first out, in a memory that does not grow with the trials that are over.
+
+    Tune keeps these to the end, 30 kB each, and its own scheduler looks through all of them for one
+    to run, several times for each trial.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None of ours: Tune then starts those that wait in the order in which they came."""
+        controller = tune_controller._tune_controller
+        ended = controller._stopped_trials, controller._failed_trials
+        if sum(map(len, ended)) < FORGET_EVERY:
+            return
+        kept = [trial for trial in controller._trials if not trial.is_finished()]
+        # The results that Tune collects in the end, and nobody reads, must be of something.
+        controller._trials[:] = kept or controller._trials[-1:]
+        controller._live_trials.intersection_update(kept)
+        controller._trials_to_cache.clear()
+        for trials in ended:
+            trials.clear()
+
+
+class Silence(TrialProgressCallback):
+    """Stands where Tune otherwise puts its own, which keeps every trial to the end too, and makes
+    up for each a line that it does not print."""
+
+    def on_trial_result(self, *_: Any, **info: Any) -> None: ...
+
+    def on_trial_error(self, *_: Any, **info: Any) -> None: ...
+
+    def on_trial_complete(self, *_: Any, **info: Any) -> None: ...
 
 
 class SettlingCallback(tune.Callback, tune.Stopper):
@@ -360,7 +423,6 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         self._observer = observer
         self._started: dict[str, float] = {}
         self._ended: list[tuple[Ticket, int, Outcome]] = []
-        self._over: list[Any] = []
         self._pruned: dict[str, int] = {}
         self._deadline = deadline
         self._awaited: set[str] = set()
@@ -388,13 +450,12 @@ class SettlingCallback(tune.Callback, tune.Stopper):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._started[trial.trial_id] = time.time()
-        self._searcher.running.add(trial.trial_id)
-        for ticket in self._searcher.tickets[trial.trial_id][0]:
+        self._searcher.begin(trial.trial_id)
+        for ticket in self._searcher.tickets(trial.trial_id):
             self._observer.started(ticket)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         tickets, slot = self._forget(trial)
-        self._over.append(trial)
         outcomes = _outcomes(trial.last_result)
         if not outcomes:
             return  # stopped before it had a result: it stays asked, and is run again
@@ -413,7 +474,6 @@ class SettlingCallback(tune.Callback, tune.Stopper):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         started = self._started.get(trial.trial_id, time.time())
         tickets, _ = self._forget(trial)
-        self._over.append(trial)
         reason = _reason(trial)
         for ticket in tickets:
             row = self._guard(partial(self._ledger.lost, ticket, reason, started))
@@ -423,19 +483,10 @@ class SettlingCallback(tune.Callback, tune.Stopper):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         # Writing takes longer than handing a worker its next trial, so that goes first.
         waiting = self._searcher.about_to_start
-        ready = [item for item in self._ended if item[1] not in waiting]
-        self._settle(ready)
-        self._slim()
+        self._settle([item for item in self._ended if not waiting[item[1]]])
         if time.monotonic() > self._deadline and not self._searcher.closing:
             self._close("the time budget is over")
         self._observer.tick()
-
-    def _slim(self) -> None:
-        """Tune keeps its trials to the end, each with 20 kB of statistics of its metrics."""
-        for trial in self._over:
-            trial.run_metadata.metric_analysis.clear()
-            trial.run_metadata.metric_n_steps.clear()
-        self._over.clear()
 
     def settle_rest(self) -> None:
         """Settle what ended in Tune's last step."""
@@ -453,11 +504,12 @@ class SettlingCallback(tune.Callback, tune.Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to stop this trial after the phase that it reports."""
-        if result.get("state") != State.PRUNED or trial_id not in self._searcher.tickets:
+        tickets = self._searcher.tickets(trial_id)
+        if result.get("state") != State.PRUNED or not tickets:
             return False
         outcome = _outcome(result)
         try:
-            (ticket,), _ = self._searcher.tickets[trial_id]
+            (ticket,) = tickets
             stop = self._ledger.report(ticket, outcome)
         except Exception as error:
             self._searcher.failure = error
@@ -468,8 +520,7 @@ class SettlingCallback(tune.Callback, tune.Stopper):
 
     def _forget(self, trial: Any) -> tuple[list[Ticket], int]:
         self._started.pop(trial.trial_id, None)
-        self._searcher.running.discard(trial.trial_id)
-        return self._searcher.tickets.pop(trial.trial_id, ([], 0))
+        return self._searcher.forget(trial.trial_id)
 
     def _guard(self, settle: Callable[[], Row | None]) -> Row | None:
         try:

@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import ledger as ledger_module
 from search import results
+from search.journal import Journal
 from search.ledger import Ledger, StudyHeld, Ticket
 from search.samplers import derive_seed
 from tests.search.toys import (
@@ -1111,7 +1112,7 @@ def test_a_journal_that_cannot_be_written_loses_and_doubles_nothing(
         ticket = ledger.ask()
         assert ticket is not None
         with monkeypatch.context() as patch:
-            patch.setattr(JournalFileBackend, "append_logs", disk_full)
+            patch.setattr(Journal, "append_logs", disk_full)
             with pytest.raises(InvalidRequest) as caught:
                 ledger.settle(ticket, toy_outcome(ticket))
         assert "No space left on device" in only_line(str(caught.value))
@@ -1128,7 +1129,7 @@ def test_a_trial_that_cannot_be_asked_for_is_refused_in_one_line(
     with open_ledger(tmp_path) as ledger:
         settle(ledger, 1)
         with monkeypatch.context() as patch:
-            patch.setattr(JournalFileBackend, "append_logs", disk_full)
+            patch.setattr(Journal, "append_logs", disk_full)
             with pytest.raises(InvalidRequest) as caught:
                 ledger.ask()
         assert "No space left on device" in only_line(str(caught.value))
@@ -1324,7 +1325,7 @@ def test_a_curve_that_cannot_be_noted_is_refused_in_one_line(
     with open_ledger(tmp_path, **GAP_AND_PRUNER) as ledger:
         ticket = ledger.ask()
         assert ticket is not None
-        monkeypatch.setattr(JournalFileBackend, "append_logs", disk_full)
+        monkeypatch.setattr(Journal, "append_logs", disk_full)
         with pytest.raises(InvalidRequest, match="No space left on device"):
             ledger.report(ticket, toy_outcome(ticket, State.PRUNED, gaps=[1.0]))
         monkeypatch.undo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import re
 import signal
@@ -16,10 +17,11 @@ import pytest
 import ray
 import torch
 from ray import tune
+from ray.tune.experiment import Trial
 
 from search import ledger as ledger_module
 from search import machines as machines_module
-from search import results
+from search import results, scheduling
 from search.depot import Depot
 from search.ledger import Ledger, Ticket
 from search.machines import Fleet, MachineRefused, versions
@@ -185,6 +187,24 @@ def test_every_trial_settles_once_and_both_workers_work(
     assert attempts(notes) == dict.fromkeys(range(8), 1)
     processes = {pid for path in notes.iterdir() for pid in path.read_text().split()}
     assert len(processes) >= 2, "trials shorter than a worker's start must not pile up on one"
+
+
+def test_tune_keeps_no_trials_that_are_over(
+    tmp_path: Path, notes: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "FORGET_EVERY", 3)
+    kept = []
+
+    def count(row: Row) -> None:
+        gc.collect()
+        trials = [each for each in gc.get_objects() if type(each) is Trial]
+        kept.append(sum(trial.is_finished() for trial in trials))
+
+    with Ledger(spec(places, trials=16), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes, die_at={5: 9}), TWO_WORKERS, Watch(count))
+        assert ledger.finished
+    assert len(kept) == 16
+    assert max(kept) <= 5
 
 
 def test_where_there_is_room_for_more_no_more_run_at_once_than_was_asked(
@@ -460,7 +480,7 @@ def test_a_slot_that_waits_for_a_machine_keeps_no_other_from_its_next_trial(
         searcher = LedgerSearcher(ledger, TWO_WORKERS)
         assert [searcher.suggest(trial)[SLOT] for trial in ("a", "b")] == [0, 1]
         assert searcher.suggest("c") is None
-        searcher.running.add("b")
+        searcher.begin("b")
         assert searcher.suggest("c")[SLOT] == 1
         assert searcher.suggest("d") is None, "one runs and one waits"
 
