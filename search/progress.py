@@ -43,6 +43,7 @@ class Progress:
         self._failed = self._pruned = 0
         self._best: Row | None = None
         self._done = self._target = self._new = 0
+        self._saved = 0.0
         self._since = 0.0
         self._news: Callable[[], Sequence[str]] = tuple
 
@@ -105,6 +106,7 @@ class Progress:
         self._running.discard(row["number"])
         self._done += 1
         self._new += 1
+        self._saved += row.get("saved_seconds") or 0.0
         if row["state"] == State.PRUNED:
             self._pruned += 1
         elif row["state"] != State.COMPLETE:
@@ -120,6 +122,14 @@ class Progress:
     def closing(self, running: int, why: str) -> None:
         """No more trials begin; `running` are waited for."""
         self.say(f"{why}: finishing {running} running trials")
+
+    def end(self) -> None:
+        """Trials are over; says what keeping workers between them spared, if that is much."""
+        if self._saved >= 1:
+            self.say(
+                f"workers that stayed warm saved {duration(self._saved)} of setting up and of "
+                "drawing samples"
+            )
 
     def tick(self) -> None:
         """Called often; says what is new and keeps the time on a terminal current."""

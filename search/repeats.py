@@ -40,6 +40,7 @@ def repeated(spec: StudySpec, name: str, count: int, values: Mapping[str, Any]) 
         "pruner": "none",
         "time_budget": None,
         "seed": spec.seed + 1,
+        "pool_samples": False,  # samples are a part of what may differ from time to time
         "space": dict(values),
     }
     return spec.model_copy(update=changes)

@@ -63,6 +63,7 @@ LABEL_FIELDS = pa.schema(
         ("queue_seconds", pa.float64()),
         ("device_memory_mb", pa.float64()),
         ("together", pa.int64()),
+        ("saved_seconds", pa.float64()),
     ]
 )
 CLASS_FIELDS = pa.schema(

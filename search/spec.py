@@ -108,7 +108,9 @@ class StudySpec(_Section):
     objective. `metrics` adds expensive ones to those of every trial; `curves` has every trial
     evaluated after each phase or epoch, as a pruner has. `retries` counts further attempts of a
     trial whose worker died; `trial_timeout` and `time_budget` (no trial begins after it) are in
-    seconds; `concurrency` bounds the trials run at once.
+    seconds; `concurrency` bounds the trials run at once. With `pool_samples` the study draws the
+    samples of its generators once, and each trial gets the first of them, as many as it asks for;
+    without, each trial draws its own.
     """
 
     name: str | None = None
@@ -127,6 +129,7 @@ class StudySpec(_Section):
     concurrency: Positive | None = None
     scenario: ScenarioSpec = ScenarioSpec()
     inversion: InversionSpec = InversionSpec()
+    pool_samples: StrictBool = True
     space: dict[str, Plain | list[Plain]] = {}
     resources: Resources = Resources()
 
@@ -361,11 +364,18 @@ def check_name(name: str) -> None:
         )
 
 
+def pool_seed(spec: StudySpec) -> int | None:
+    """The seed of the samples that the study's trials share; None if each draws its own."""
+    return spec.seed if spec.pool_samples else None
+
+
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """`key: old -> new` for all that says what a study is and is not the same.
 
     What `before` does not name has its default: an earlier version may not have known it.
     """
+    # Except this, which was done otherwise before it could be asked for.
+    before = {"pool_samples": False, **before}
     with contextlib.suppress(InvalidRequest):
         before = validate(before).model_dump(mode="json")
     lines = []

@@ -17,7 +17,15 @@ from search.analysis.best import by_gap
 from search.ledger import Ledger
 from search.mirror import locate, mirror_of
 from search.progress import Progress
-from search.spec import StudySpec, fingerprint, load_spec, measured, resolve, scenario_of
+from search.spec import (
+    StudySpec,
+    fingerprint,
+    load_spec,
+    measured,
+    pool_seed,
+    resolve,
+    scenario_of,
+)
 from trainables.scenario import Places
 
 if TYPE_CHECKING:
@@ -109,7 +117,8 @@ class Study:
         use_threads(self.spec.resources.cpus_per_trial)  # as a worker, for equal numbers
         bench = shared_workbench(scenario_of(self.spec), self.places)
         values = json.loads(chosen[0]["params_json"])
-        _, model = run_trial(bench, self.spec.method, values, chosen[0]["seed"])
+        pool = pool_seed(self.spec)
+        _, model = run_trial(bench, self.spec.method, values, chosen[0]["seed"], pool=pool)
         if model is not None:
             save_model(model, path, bench.image_shape[1:])
         return model is not None
@@ -223,6 +232,7 @@ class Study:
             expensive=measured(self.spec),
             curve=self.spec.curves,
             report_phases=self.spec.pruner != "none",
+            pool=pool_seed(self.spec),
             settle_failures=True,
             shipment=depot.shipment,
         )
@@ -232,3 +242,4 @@ class Study:
         if time.monotonic() < deadline and ledger.hand_out_alone():
             alone = scheduling.alone(allotment)
             scheduling.run_trials(ledger, kind, alone, shown, deadline, fleet)
+        shown.end()

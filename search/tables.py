@@ -121,7 +121,8 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
         "name": f"{row['study'][:94]}-best",
         **{key: spec[key] for key in kept if spec.get(key) is not None},
         "trials": 1,
-        "seed": 0,
+        "seed": spec.get("seed", 0),
+        "pool_samples": spec.get("pool_samples", False),
         "space": hyperparameters(row),
     }
     fixed["scenario"] = {k: v for k, v in spec["scenario"].items() if v is not None}

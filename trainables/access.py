@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -10,8 +10,7 @@ from torch import Tensor
 
 from trainables.data import Samples
 from trainables.errors import AccessDenied
-from trainables.generators.kegnet import Generator as InvertedGenerator
-from trainables.generators.sampling import ClassGenerators
+from trainables.generators.sampling import Sampler
 
 
 class Access(StrEnum):
@@ -67,9 +66,9 @@ class Granted:
         return held
 
     @property
-    def gans(self) -> ClassGenerators:
-        """One trained GAN per class."""
-        held: ClassGenerators = self._get(Access.GANS)
+    def gans(self) -> Sampler:
+        """One trained GAN per class, whose samples the original model calls so."""
+        held: Sampler = self._get(Access.GANS)
         return held
 
     @property
@@ -80,9 +79,10 @@ class Granted:
         return held
 
     @property
-    def inverted(self) -> Sequence[InvertedGenerator]:
-        """An ensemble of generators, inverted from the base model."""
-        held: Sequence[InvertedGenerator] = self._get(Access.INVERTED)
+    def inverted(self) -> Sampler:
+        """An ensemble of generators, inverted from the original model, which labels what they make;
+        numbered from 0."""
+        held: Sampler = self._get(Access.INVERTED)
         return held
 
     def report(self, **facts: Any) -> None:

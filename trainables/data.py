@@ -39,7 +39,7 @@ class Samples:
         unwanted = torch.tensor(list(classes), device=self.labels.device)
         return self.where(~torch.isin(self.labels, unwanted))
 
-    def where(self, index: Tensor) -> Samples:
+    def where(self, index: Tensor | slice) -> Samples:
         """The samples at these positions, or where this mask is true."""
         return Samples(self.images[index], self.labels[index])
 

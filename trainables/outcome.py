@@ -77,6 +77,9 @@ class Outcome:
     is (None on a CPU). `class_accuracy` and `test_class_accuracy` are percent correct on validation
     and on test images of each class (None for a class without any), empty where there is no data.
     `together` is how many trials shared their steps; `unlearn_seconds` is then this one's share.
+    `saved_seconds` is what the trial would have taken besides on a worker that had just started: to
+    set up what trials share, and to draw its samples where they were cut from a pool, which
+    `unlearn_seconds` counts as if they had been drawn (negative where it drew for later ones too).
     """
 
     state: State
@@ -100,3 +103,4 @@ class Outcome:
     class_accuracy: list[float | None] = field(default_factory=list)
     test_class_accuracy: list[float | None] = field(default_factory=list)
     together: int = 1
+    saved_seconds: float = 0.0

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def trainable(
     curve: bool = False,
     report_phases: bool = False,
     settle_failures: bool = False,
+    pool: int | None = None,
     shipment: Shipment | None = None,
 ) -> type[tune.Trainable]:
     """A class Trainable for anyone's `ray.tune.Tuner`, reusable between trials.
@@ -46,8 +47,8 @@ def trainable(
     whose results come in their order under `OUTCOMES`. One training iteration is one trial; its
     result holds every metric of `trainables.outcome.METRICS` beside `state`, `reason` and the
     seconds it took; its checkpoint the unlearned weights (`model.safetensors`) and `outcome.json`.
-    `timeout` is in seconds;
-    `expensive` names groups of metrics and `curve` asks for a curve, as for `run_trial`.
+    `timeout` is in seconds; `expensive` names groups of metrics, `curve` asks for a curve, `pool`
+    for samples that trials share, as for `run_trial`.
 
     With `report_phases` an iteration is one phase or epoch of the method, for schedulers that stop
     early: each reports `forget_accuracy`, `retain_accuracy`, `mia` and `gap` on validation images,
@@ -58,37 +59,49 @@ def trainable(
     holds is used instead of `scenario` and `places` there. Raises InvalidRequest for an unknown
     method.
     """
-    methods.load(method)
+    needs = methods.make(method, {}).needs
     where = places or Places()
 
     class UnlearningTrial(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
+            started = time.perf_counter()
             use_threads(_cpus_assigned())
             here = (scenario, where, None) if shipment is None else unpack(shipment)
             self.bench = shared_workbench(*here)
             self.bench.share_device(_gpus_assigned())
+            self.bench.warm_up(needs, expensive)
+            self.setting_up = time.perf_counter() - started
+            self.saved = 0.0
             self.phases = self.begin()
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.saved = self.setting_up  # all that a new worker would have had to do
             self.phases = self.begin()
             return True
 
         def begin(self) -> Iterator[tuple[Outcome, nn.Module | None]]:
             values, seed = _told(self.config)
             return trial_phases(
-                self.bench, method, values, seed, timeout, expensive, curve or report_phases
+                self.bench, method, values, seed, timeout, expensive, curve or report_phases, pool
             )
+
+        def warm(self, outcome: Outcome, share: int = 1) -> Outcome:
+            saved = outcome.saved_seconds + self.saved / share
+            return replace(outcome, saved_seconds=saved)
 
         def step(self) -> dict[str, Any]:
             if TOGETHER in self.config:
                 values, seeds = zip(*map(_told, self.config[TOGETHER]), strict=True)
-                ended = run_trials_together(self.bench, method, values, seeds, timeout, expensive)
-                outcomes = [_flat(outcome) for outcome, _ in ended]
+                ended = run_trials_together(
+                    self.bench, method, values, seeds, timeout, expensive, pool
+                )
+                outcomes = [_flat(self.warm(outcome, len(ended))) for outcome, _ in ended]
                 return {OUTCOMES: outcomes, tune.result.DONE: True}
             if report_phases:
                 self.outcome, self.model = next(self.phases)
             else:
                 *_, (self.outcome, self.model) = self.phases
+            self.outcome = self.warm(self.outcome)
             state = self.outcome.state
             under_way = state is State.PRUNED  # what it would be if it were stopped here
             if state is not State.COMPLETE and not under_way and not settle_failures:

@@ -37,16 +37,19 @@ def run_trial(
     timeout: float | None = None,
     expensive: tuple[str, ...] = (),
     curve: bool = False,
+    pool: int | None = None,
 ) -> tuple[Outcome, nn.Module | None]:
     """Run one method on a clone of the base model; the outcome, and the unlearned model if any.
 
     `values` are hyperparameters; those not given keep their defaults. `timeout` is in seconds;
     `expensive` names the groups of `trainables.outcome.EXPENSIVE` that are to be measured too;
-    `curve` asks for an evaluation after each phase or epoch. Raises InvalidRequest for an unknown
-    method or hyperparameter and whatever keeps the workbench from being set up; a failure of the
-    trial itself is an outcome, never an exception.
+    `curve` asks for an evaluation after each phase or epoch. With a `pool`, a seed, samples of
+    generators are cut from those that all trials with this pool share, instead of being drawn by
+    the trial's own seed. Raises InvalidRequest for an unknown method or hyperparameter and whatever
+    keeps the workbench from being set up; a failure of the trial itself is an outcome, never an
+    exception.
     """
-    *_, last = trial_phases(workbench, method, values, seed, timeout, expensive, curve)
+    *_, last = trial_phases(workbench, method, values, seed, timeout, expensive, curve, pool)
     return last
 
 
@@ -58,6 +61,7 @@ def trial_phases(
     timeout: float | None = None,
     expensive: tuple[str, ...] = (),
     curve: bool = True,
+    pool: int | None = None,
 ) -> Iterator[tuple[Outcome, nn.Module | None]]:
     """`run_trial` in steps: what came last is the trial's end.
 
@@ -65,7 +69,7 @@ def trial_phases(
     there: an outcome in the state `pruned`, with the curve so far. The time that the caller takes
     between two steps does not count.
     """
-    trial = _Trial(workbench, method, values, seed, expensive)
+    trial = _Trial(workbench, method, values, seed, expensive, pool)
     limit = _TimeLimit(timeout)
     unlearned: nn.Module | None = None
     try:
@@ -75,10 +79,12 @@ def trial_phases(
         while True:
             with limit, trial.timed("unlearn_seconds"):
                 following = next(phases, None)
-                if following is None:
-                    break
-                unlearned = following
-                check_finite(unlearned)
+                if following is not None:
+                    check_finite(following)
+            trial.charge_draws()
+            if following is None:
+                break
+            unlearned = following
             if curve:
                 with limit, trial.timed("evaluate_seconds"):
                     point = _on_validation(workbench, unlearned, expensive)
@@ -100,6 +106,7 @@ def run_trials_together(
     seeds: Sequence[int],
     timeout: float | None = None,
     expensive: tuple[str, ...] = (),
+    pool: int | None = None,
 ) -> list[tuple[Outcome, nn.Module | None]]:
     """`run_trial` of several trials of one study at once; what came of each, in their order.
 
@@ -109,7 +116,7 @@ def run_trials_together(
     for a method that is no plan of passes.
     """
     trials = [
-        _Trial(workbench, method, chosen, seed, expensive, together=len(seeds))
+        _Trial(workbench, method, chosen, seed, expensive, pool, together=len(seeds))
         for chosen, seed in zip(values, seeds, strict=True)
     ]
     limit = _TimeLimit(None if timeout is None else timeout * len(trials))
@@ -128,8 +135,10 @@ def run_trials_together(
         raise
     except Exception as error:  # of no trial in particular
         return [(trial.failed(error), None) for trial in trials]
+    saved = workbench.settle_draws() / len(trials)
     for trial, model, failure in zip(trials, stack.models, failures, strict=True):
-        trial.costs["unlearn_seconds"] = spent["unlearn_seconds"] / len(trials)
+        trial.costs["unlearn_seconds"] = spent["unlearn_seconds"] / len(trials) + saved
+        trial.costs["saved_seconds"] = saved
         try:
             if failure is not None:
                 raise failure
@@ -166,6 +175,7 @@ class _Trial:
         values: dict[str, Any],
         seed: int,
         expensive: tuple[str, ...],
+        pool: int | None,
         together: int = 1,
     ) -> None:
         for name in expensive:
@@ -173,15 +183,23 @@ class _Trial:
                 raise InvalidRequest(unknown("group of metrics", name, EXPENSIVE))
         self.method = methods.make(method, values)
         generators = getattr(self.method, "generators", 0)
-        self.access = workbench.grant(self.method.needs, generators)
+        workbench.settle_draws()  # of a trial that failed
+        self.access = workbench.grant(self.method.needs, generators, pool)
         spent = workbench.prepare_seconds(self.method.needs, generators)
-        self.costs: dict[str, float] = {"prepare_seconds": spent}
+        self.costs: dict[str, float] = {"prepare_seconds": spent, "saved_seconds": 0.0}
         self.points: list[dict[str, float]] = []
         self._workbench = workbench
         self._name, self._seed, self._together = method, seed, together
         self._started = time.time()
         if workbench.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workbench.device)
+
+    def charge_draws(self) -> None:
+        """Count samples from a pool as if they had been drawn anew: which trial was the first to
+        ask must not show in what unlearning costs."""
+        saved = self._workbench.settle_draws()
+        self.costs["unlearn_seconds"] += saved
+        self.costs["saved_seconds"] += saved
 
     def timed(self, name: str) -> AbstractContextManager[None]:
         """Counts the seconds that the body takes as `name`."""

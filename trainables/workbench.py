@@ -26,7 +26,13 @@ from trainables.data import Dataset, Samples, load
 from trainables.errors import DataError, GeneratorError
 from trainables.files import write_whole
 from trainables.generators import cgan, dcgan, kegnet, wgan_gp
-from trainables.generators.sampling import ClassGenerators, share_classified_as
+from trainables.generators.sampling import (
+    ClassGenerators,
+    Ensemble,
+    Pool,
+    Sampler,
+    share_classified_as,
+)
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.anamnesis import Relearning, relearn
 from trainables.metrics.compare import Comparison
@@ -77,6 +83,7 @@ class Workbench:
         self._data_root = places.data
         self._seconds: dict[str, float] = {}
         self._members: list[kegnet.Generator] = []
+        self._pools: dict[tuple[Access, int], Pool] = {}
 
     def share_device(self, share: float) -> None:
         """Take no more than this share (0 to 1) of a GPU's memory: Ray counts fractions of a GPU,
@@ -280,27 +287,58 @@ class Workbench:
             _check_not_collapsed(name, artifact.facts)
         return {"origin": artifact.origin, "seconds": artifact.seconds, "note": artifact.note}
 
-    def grant(self, needs: frozenset[Access], generators: int = 0) -> Granted:
-        """Access to exactly what `needs` names, and to so many inverted generators."""
+    def warm_up(self, needs: frozenset[Access], expensive: tuple[str, ...] = ()) -> None:
+        """Set up now what trials of such a method share, which otherwise the first one would."""
+        self.grant(needs)
+        if self.has_data:
+            _ = self.references, self.evaluator, self.comparison
+        if "anamnesis" in expensive:
+            _ = self.retrained_relearning
+        if "synthetic" in expensive:
+            _ = self.synthetic
+
+    def grant(
+        self, needs: frozenset[Access], generators: int = 0, pool: int | None = None
+    ) -> Granted:
+        """Access to exactly what `needs` names, and to so many inverted generators.
+
+        With a `pool`, a seed, synthetic samples are cut from pools that are drawn once and stay
+        here until another seed comes.
+        """
         forget = self.scenario.forget
         return Granted(
             needs,
             {
                 Access.FORGET: lambda: self.dataset.train.of(forget),
                 Access.RETAIN: lambda: self.dataset.train.without(forget),
-                Access.GANS: lambda: self.gans,
+                Access.GANS: lambda: self._pooled(Access.GANS, self.gans, pool),
                 Access.LOG: lambda: self.log,
-                Access.INVERTED: lambda: self._ensemble(generators),
+                Access.INVERTED: lambda: self._ensemble(generators, pool),
             },
             forget,
             self.num_classes,
             self.image_shape,
         )
 
-    def _ensemble(self, count: int) -> list[kegnet.Generator]:
+    def _ensemble(self, count: int, pool: int | None) -> Sampler:
         for name in recipes.inverted(count)[len(self._members) :]:
             self._members.append(self._inverted(name))
-        return self._members[:count]
+        members = self._members[:count] if pool is None else self._members
+        return self._pooled(Access.INVERTED, Ensemble(members, self.base), pool)
+
+    def _pooled(self, kind: Access, sampler: Sampler, seed: int | None) -> Sampler:
+        if seed is None:
+            return sampler
+        key = (kind, seed)
+        if key not in self._pools:
+            self._pools.clear()
+            self._pools[key] = Pool(sampler, seed, self.device)
+        return self._pools[key]
+
+    def settle_draws(self) -> float:
+        """Seconds of drawing that trials were spared by pools since this was last called; negative
+        where a trial drew for others too."""
+        return sum(pool.settle() for pool in self._pools.values())
 
     def prepare_seconds(self, needs: frozenset[Access], generators: int = 0) -> float:
         """What the artifacts behind `needs`, once granted, cost when they were built (seconds)."""

@@ -269,6 +269,8 @@ def trial(
     )
     if zero_shot:
         overrides = options.zero_shot(overrides)
+    if spec is None:  # of no study, whose samples it could share
+        overrides["pool_samples"] = False
     places = options.places(data, artifacts)
     loaded = specs.load_spec(spec, overrides)
     resolved = specs.resolve(loaded, places)
@@ -293,7 +295,13 @@ def trial(
                 progress.prepared(name, found, done, len(names))
         progress.doing(f"unlearning with {resolved.method}")
         outcome, model_found = run_trial(
-            bench, resolved.method, values, seed, resolved.trial_timeout, expensive
+            bench,
+            resolved.method,
+            values,
+            seed,
+            resolved.trial_timeout,
+            expensive,
+            pool=specs.pool_seed(resolved),
         )
     if save is not None and model_found is not None:
         with options.writing("--save", save):

@@ -223,6 +223,22 @@ def test_on_a_terminal_one_line_is_kept_current_and_failures_stay() -> None:
     assert "\x1b[?25h" in shown  # the cursor is back
 
 
+def test_what_warm_workers_saved_is_said_if_it_is_much(
+    progress: Progress, file: io.StringIO
+) -> None:
+    progress.begin([], target=3)
+    progress.settled({**toy_row(0), "saved_seconds": -0.5})
+    progress.settled({**toy_row(1), "saved_seconds": 1.2})
+    progress.settled({**toy_row(2), "saved_seconds": None})  # of an earlier version
+    progress.end()
+    assert not any("saved" in line for line in lines(file))
+    progress.settled({**toy_row(3), "saved_seconds": 70.0})
+    progress.end()
+    assert lines(file)[-1] == (
+        "workers that stayed warm saved 1 min 11 s of setting up and of drawing samples"
+    )
+
+
 def test_a_trial_that_ended_runs_no_more_even_before_it_is_settled(
     progress: Progress, file: io.StringIO, clock: Clock
 ) -> None:

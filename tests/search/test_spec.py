@@ -20,6 +20,7 @@ from search.spec import (
     fingerprint,
     load_spec,
     measured,
+    pool_seed,
     resolve,
     scenario_of,
     validate,
@@ -476,10 +477,23 @@ def test_every_key_but_those_of_execution_says_what_a_study_is() -> None:
     spec = resolve(StudySpec(), NOWHERE)
     meaning = set(StudySpec.model_fields) - {*EXECUTION, "name"}
     assert meaning == {
-        *("method", "objective", "mia_tolerance", "seed", "scenario", "inversion", "space")
+        *("method", "objective", "mia_tolerance", "seed", "scenario", "inversion", "space"),
+        "pool_samples",
     }
     for key in meaning:
         assert changed(spec, **{key: "another"})[0].startswith(f"{key}: ")
+
+
+def test_a_study_from_before_samples_were_pooled_goes_on_with_trials_that_draw_their_own() -> None:
+    now = resolve(StudySpec(), NOWHERE).model_dump(mode="json")
+    before = {key: value for key, value in now.items() if key != "pool_samples"}
+    assert differences(before, now) == ["pool_samples: False -> True"]
+    assert differences(before, {**now, "pool_samples": False}) == []
+
+
+def test_the_study_s_seed_is_that_of_the_samples_which_its_trials_share() -> None:
+    assert pool_seed(validate({"seed": 5})) == 5
+    assert pool_seed(validate({"seed": 5, "pool_samples": False})) is None
 
 
 def test_nested_changes_are_named_by_their_path() -> None:

@@ -75,7 +75,11 @@ def doubled(held: Any) -> Any:
     if isinstance(held, list):
         return [doubled(each) for each in held]
     if hasattr(held, "generators"):
-        generators = {label: doubled(each) for label, each in held.generators.items()}
+        generators = held.generators
+        if isinstance(generators, dict):
+            generators = {label: doubled(each) for label, each in generators.items()}
+        else:
+            generators = doubled(generators)
         return type(held)(generators, doubled(held.classifier))
     return type(held)(held.images.double(), held.labels)
 

@@ -21,6 +21,7 @@ from trainables.access import Access
 from trainables.data import Samples
 from trainables.errors import GeneratorError
 from trainables.generators import dcgan, kegnet
+from trainables.generators.sampling import Ensemble
 from trainables.metrics.evaluate import predict
 from trainables.recipes import HOLDOUT, INVERTED, RECIPES, inversion_seed
 from trainables.scenario import Inversion, Places, Scenario
@@ -384,6 +385,18 @@ class TestCollapse:
                 bench.prepare(f"gan {label}")
         assert len(set(seeds)) == 9
 
+    def test_trials_with_one_pool_are_given_the_same_samples(self, whole: Workbench) -> None:
+        needs = frozenset({Access.GANS})
+
+        def drawn(pool: int | None, seed: int, count: int = 20) -> Tensor:
+            return whole.grant(needs, pool=pool).gans.draw(1, count, rng(seed)).images
+
+        assert torch.equal(drawn(7, 1), drawn(7, 2))
+        assert torch.equal(drawn(7, 1, 9), drawn(7, 1)[:9])
+        assert not torch.equal(drawn(7, 1), drawn(8, 1))
+        assert not torch.equal(drawn(None, 1), drawn(None, 2))
+        assert torch.equal(drawn(None, 1), whole.gans.draw(1, 20, rng(1)).images)
+
     def test_the_shares_of_the_sessions_gans_show_no_collapse(self, whole: Workbench) -> None:
         for label in range(3):
             drawn = dcgan.draw(whole.gans.generators[label], 200, rng())
@@ -545,18 +558,32 @@ class TestInverted:
         bench = self.untrained(scenario, places, 1)
         before: list[kegnet.Generator] = []
         for count in (2, 1, 4, 0, 3):
-            found = list(bench.grant(ZERO_SHOT, count).inverted)
+            granted = bench.grant(ZERO_SHOT, count).inverted
+            assert isinstance(granted, Ensemble)
+            assert granted.classifier is bench.base
+            found = list(granted.generators)
             assert len(found) == count
             shared = min(count, len(before))
             assert all(found[i] is before[i] for i in range(shared)), "each is fetched once"
             before = max(before, found, key=len)
         assert not any(generator.training for generator in before)
 
+    @pytest.mark.usefixtures("inversions")
+    def test_a_pool_takes_in_the_members_that_later_trials_need(
+        self, scenario: Scenario, places: Places
+    ) -> None:
+        bench = self.untrained(scenario, places, 5)
+        few = bench.grant(ZERO_SHOT, 1, pool=0).inverted.draw_each(range(1), 10, rng())
+        many = bench.grant(ZERO_SHOT, 2, pool=0).inverted.draw_each(range(2), 10, rng())
+        assert torch.equal(many.images[:10], few.images)
+        assert len(many) == 20
+
     def test_a_trained_member_is_the_one_in_the_store_and_paints_what_is_asked(
         self, inverted: Workbench, scenario: Scenario
     ) -> None:
         granted = inverted.grant(ZERO_SHOT, 2).inverted
-        for index, generator in enumerate(granted):
+        assert isinstance(granted, Ensemble)
+        for index, generator in enumerate(granted.generators):
             seed = inversion_seed(MEMBERS[index], scenario)
             shape, recipe = inverted.image_shape, scenario.inversion
             expected = kegnet.invert(inverted.base, shape, 3, recipe, seed)
@@ -699,7 +726,9 @@ class TestInverted:
         for name in (MEMBERS[0], HELD_OUT[0]):
             other.prepare(name)
         assert [handed["examples"] for handed in inversions] == [None, None]
-        assert len(other.grant(ZERO_SHOT, 1).inverted) == 1
+        granted = other.grant(ZERO_SHOT, 1).inverted
+        assert isinstance(granted, Ensemble)
+        assert len(granted.generators) == 1
 
     @pytest.mark.parametrize("count", [1, 5])
     def test_the_aid_is_that_many_training_samples_of_each_class(

@@ -13,9 +13,7 @@ import torch
 from torch import nn
 
 from trainables.access import Access, Granted
-from trainables.data import Samples
 from trainables.errors import TooFewSamples
-from trainables.generators import kegnet
 from trainables.methods.bounds import check_at_least, check_one_of, check_positive
 from trainables.methods.impair_repair import DIRECTIONS, Direction, impair_repair
 from trainables.passes import Plan, run
@@ -60,13 +58,10 @@ class ZMuGAN:
 
     def plan(self, model: nn.Module, access: Granted, rng: torch.Generator) -> Plan:
         """The same as passes."""
-        ensemble = access.inverted[: self.generators]
-        images = torch.cat([kegnet.draw(g, self.samples_per_generator, rng) for g in ensemble])
-        with torch.inference_mode():
-            labels = torch.cat([model.eval()(part).argmax(1) for part in images.split(1_000)])
-        samples = Samples(images.clone(), labels.clone())
+        ensemble = range(self.generators)
+        samples = access.inverted.draw_each(ensemble, self.samples_per_generator, rng)
 
-        counts = torch.bincount(labels, minlength=access.num_classes).tolist()
+        counts = torch.bincount(samples.labels, minlength=access.num_classes).tolist()
         access.report(samples_by_class=counts)
         if min(counts) < LEAST_PER_CLASS:
             scarcest = counts.index(min(counts))

@@ -6,14 +6,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from tests.trainables.toys import SHAPE, CodedClassifier, CodedGenerator, rng
+from trainables.data import Samples
 from trainables.errors import GeneratorError
+from trainables.generators import kegnet, sampling
 from trainables.generators.dcgan import LATENT
 from trainables.generators.sampling import (
     CHUNK,
     DRAWS_PER_SAMPLE,
+    POOL_CHUNK,
     ClassGenerators,
+    Ensemble,
+    Pool,
+    Sampler,
     share_classified_as,
 )
 
@@ -103,3 +110,101 @@ def test_the_share_is_that_of_the_fresh_samples_that_pass() -> None:
     assert 0.2 < share < 0.4
     rest = share_classified_as(CodedClassifier(2), generator, 0, 400, rng(9))
     assert share + rest == pytest.approx(1)
+
+
+def test_an_ensemble_labels_what_its_members_show() -> None:
+    generators = [kegnet.Generator(SHAPE, 3, "tanh").eval() for _ in range(2)]
+    classifier = CodedClassifier(3)
+    drawn = Ensemble(generators, classifier).draw(1, 1_100, rng(4))
+    assert torch.equal(drawn.images, kegnet.draw(generators[1], 1_100, rng(4)))
+    assert torch.equal(drawn.labels, classifier(drawn.images).argmax(1))
+    assert not drawn.images.is_inference()
+    assert not drawn.labels.is_inference()
+
+
+class Numbers(Sampler):
+    """Images of random numbers; notes what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def draw(self, source: int, count: int, rng: torch.Generator) -> Samples:
+        self.asked.append((source, count))
+        images = torch.randn(count, *SHAPE, generator=rng)
+        return Samples(images, torch.full((count,), source))
+
+
+def pool(seed: int = 0, sampler: Sampler | None = None) -> Pool:
+    return Pool(sampler or Numbers(), seed, torch.device("cpu"))
+
+
+def images(pool: Pool, source: int, count: int) -> Tensor:
+    drawn = pool.draw(source, count, rng())
+    assert drawn.images.shape == (count, *SHAPE)
+    assert drawn.labels.tolist() == [source] * count
+    return drawn.images
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(1, 3 * POOL_CHUNK), min_size=1, max_size=4), st.integers(0, 2**64))
+def test_a_pool_gives_the_same_samples_whatever_was_asked_for_before(
+    counts: list[int], seed: int
+) -> None:
+    whole = images(pool(seed), 3, 3 * POOL_CHUNK)
+    asked = pool(seed)
+    for count in counts:
+        assert torch.equal(images(asked, 3, count), whole[:count])
+
+
+def test_a_pool_draws_once_and_its_own_random_source_decides() -> None:
+    numbers = Numbers()
+    shared = pool(0, numbers)
+    first = shared.draw_each((1, 2), POOL_CHUNK, rng(1))
+    again = shared.draw_each((1, 2), POOL_CHUNK, rng(2))
+    assert torch.equal(first.images, again.images)
+    assert numbers.asked == [(1, POOL_CHUNK), (2, POOL_CHUNK)]
+    images(shared, 1, POOL_CHUNK + 1)
+    assert numbers.asked[2:] == [(1, POOL_CHUNK)]
+
+
+def test_samples_of_pools_sources_and_chunks_all_differ() -> None:
+    found = [images(pool(seed), source, 2 * POOL_CHUNK) for seed in (0, 1) for source in (0, 1)]
+    firsts = torch.cat(found).flatten(1)
+    assert len(firsts.unique(dim=0)) == 8 * POOL_CHUNK
+
+
+def test_a_chunk_that_fails_leaves_the_pool_as_it_was() -> None:
+    class Failing(Numbers):
+        def draw(self, source: int, count: int, rng: torch.Generator) -> Samples:
+            drawn = super().draw(source, count, rng)
+            if len(self.asked) == 2:
+                raise GeneratorError("collapsed")
+            return drawn
+
+    failing = pool(0, Failing())
+    with pytest.raises(GeneratorError):
+        failing.draw(1, 2 * POOL_CHUNK, rng())
+    assert torch.equal(images(failing, 1, 2 * POOL_CHUNK), images(pool(), 1, 2 * POOL_CHUNK))
+
+
+def test_what_was_cut_is_owed_as_if_it_had_been_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock on which each chunk takes ten seconds."""
+    now = [0.0]
+
+    class Slow(Numbers):
+        def draw(self, source: int, count: int, rng: torch.Generator) -> Samples:
+            now[0] += 10
+            return super().draw(source, count, rng)
+
+    monkeypatch.setattr(sampling.time, "perf_counter", lambda: now[0])
+    slow = pool(0, Slow())
+    assert slow.settle() == 0
+    images(slow, 0, POOL_CHUNK // 2)  # took 10, and would have taken 5
+    assert slow.settle() == pytest.approx(-5)
+    images(slow, 0, POOL_CHUNK)
+    assert slow.settle() == pytest.approx(10)
+    images(slow, 1, POOL_CHUNK)
+    assert slow.settle() == 0
+    images(slow, 0, 2 * POOL_CHUNK)  # took 10, and would have taken 20
+    images(slow, 0, POOL_CHUNK // 2)
+    assert slow.settle() == pytest.approx(10 + 5)

@@ -14,6 +14,7 @@ from trainables.access import Access, Granted
 from trainables.data import Samples
 from trainables.errors import AccessDenied, TooFewSamples
 from trainables.generators import kegnet
+from trainables.generators.sampling import Ensemble
 from trainables.methods import zmugan
 from trainables.methods.zmugan import LEAST_PER_CLASS, ZMuGAN
 from trainables.passes import PHASE_ENDS, Plan
@@ -63,7 +64,7 @@ class Settled(CodedClassifier):
 
 def granted(forget: tuple[int, ...], members: Sequence[Shifting] | None = None) -> Granted:
     chosen = [Shifting(number) for number in range(5)] if members is None else list(members)
-    inverted = cast("list[kegnet.Generator]", chosen)
+    inverted = Ensemble(cast("list[kegnet.Generator]", chosen), Settled(CLASSES).eval())
     return Granted(
         frozenset({Access.INVERTED}), {Access.INVERTED: lambda: inverted}, forget, CLASSES, SHAPE
     )
