@@ -6,8 +6,8 @@ Nothing here imports torch, so that listing datasets and checking a request cost
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import hashlib
+import importlib.util
 import os
 import re
 import sys
@@ -159,8 +159,8 @@ def read(name: str, root: Path) -> Raw:
 
 
 def _read_digits(name: str, _: Path) -> Raw:
-    # The file that scikit-learn's `load_digits` reads; importing scikit-learn for it would cost each
-    # process two seconds.
+    # The file that scikit-learn's `load_digits` reads; importing scikit-learn would cost each process
+    # some seconds.
     package = importlib.util.find_spec("sklearn")
     assert package is not None
     assert package.origin is not None

@@ -78,6 +78,27 @@ def test_every_step_is_counted_and_looked_at(slope: float) -> None:
     assert 1 < expected < 30
 
 
+@pytest.mark.parametrize("every", [2, 5, 16, 1000])
+@pytest.mark.parametrize("target", [100.0, 101.0])
+def test_how_often_results_are_looked_at_does_not_change_them(every: int, target: float) -> None:
+    def found(look_every: int) -> Relearning:
+        return relearn(
+            *(line(-0.055), TRAINING, HELD_OUT, target, 7),
+            **{"learning_rate": 0.01, "batch_size": 20, "most_epochs": 9, "look_every": look_every},  # type: ignore[arg-type]
+        )
+
+    alone, seldom = found(1), found(every)
+    assert (seldom.steps, seldom.capped) == (alone.steps, alone.capped)
+    assert alone.steps == 27 if alone.capped else 1 < alone.steps < 27
+
+
+def test_seconds_are_the_share_of_the_steps_that_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 8.0])
+    monkeypatch.setattr(anamnesis, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    found = relearn(line(2.0), TRAINING, HELD_OUT, 100.0, 0, batch_size=20, look_every=4)
+    assert (found.steps, found.seconds) == (1, 2.0)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_two_models_of_one_initialisation_have_the_index_1(seed: int) -> None:
     results = [
@@ -163,15 +184,15 @@ def test_steps_are_in_training_mode_and_looks_in_evaluation_mode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By the batch norms, which count the batches that they learn from."""
-    real, tracked = anamnesis.predict, []
+    real, tracked = anamnesis._correct, []
 
-    def note(model: nn.Module, images: Tensor) -> Tensor:
-        logits = real(model, images)
+    def note(model: nn.Module, samples: Samples) -> Tensor:
+        right = real(model, samples)
         tracked.append(batches_tracked(model))
         model.eval()  # what a look leaves behind must not matter
-        return logits
+        return right
 
-    monkeypatch.setattr(anamnesis, "predict", note)
+    monkeypatch.setattr(anamnesis, "_correct", note)
     relearn(network().eval(), DIGITS, DIGITS, 101.0, seed=0, batch_size=10, most_epochs=1)
     assert tracked == [1, 2, 3, 4, 5]
 
