@@ -43,8 +43,10 @@ def prepare(
     that took, for the others None.
 
     `bench` is this process' own and only looks; the building is done by Ray tasks, each holding
-    what a trial holds. `tick` is called now and then meanwhile. Raises the first error of a part
-    (DataError, Diverged, GeneratorError) or of `tick`, and builds no further.
+    what a trial holds. On a GPU, which one small network leaves idle, one task trains all
+    generators of a kind at once; CPUs train them side by side. `tick` is called now and then
+    meanwhile. Raises the first error of a part (DataError, Diverged, GeneratorError) or of `tick`,
+    and builds no further.
     """
     stages = parts(bench, spec)
     spent: dict[str, float | None] = {}
@@ -55,9 +57,11 @@ def prepare(
         missing = [name for name in stage if not bench.is_prepared(name)]
         done += len(stage) - len(missing)
         spent |= dict.fromkeys(set(stage) - set(missing))
+        groups = [[name] for name in missing]
+        if allotment.gpus:
+            groups = bench.trained_together(missing)
         running = {
-            task.remote(bench.scenario, places, name, allotment.cpus, shipment): name
-            for name in missing
+            task.remote(bench.scenario, places, names, allotment.cpus, shipment) for names in groups
         }
         try:
             while running:
@@ -65,21 +69,22 @@ def prepare(
                 tick()
                 if not ready:
                     continue
-                found = _result(ready[0])
-                done += 1
-                name = running.pop(ready[0])
-                # Another study may have built it meanwhile.
-                spent[name] = None if found["origin"] == "cached" else found["seconds"]
-                report(name, found, done, total)
+                built = _result(ready[0])
+                running.remove(ready[0])
+                for name, found in built.items():
+                    done += 1
+                    # Another study may have built it meanwhile.
+                    spent[name] = None if found["origin"] == "cached" else found["seconds"]
+                    report(name, found, done, total)
         finally:
             for left in running:
                 ray.cancel(left, force=True)
     return spent
 
 
-def _result(reference: Any) -> dict[str, Any]:
+def _result(reference: Any) -> dict[str, dict[str, Any]]:
     try:
-        found: dict[str, Any] = ray.get(reference)
+        found: dict[str, dict[str, Any]] = ray.get(reference)
         return found
     except ray.exceptions.RayTaskError as error:
         # Ray's error carries a traceback; ours says what is wrong in one line.

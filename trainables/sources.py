@@ -159,8 +159,7 @@ def read(name: str, root: Path) -> Raw:
 
 
 def _read_digits(name: str, _: Path) -> Raw:
-    # The file that scikit-learn's `load_digits` reads; importing scikit-learn would cost each process
-    # some seconds.
+    # The file of scikit-learn's `load_digits`; importing scikit-learn takes each process seconds.
     package = importlib.util.find_spec("sklearn")
     assert package is not None
     assert package.origin is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -84,6 +84,8 @@ class Workbench:
         self._seconds: dict[str, float] = {}
         self._members: list[kegnet.Generator] = []
         self._pools: dict[tuple[Access, int], Pool] = {}
+        self._together: list[str] = []
+        self._trained: dict[str, nn.Module] = {}
 
     def share_device(self, share: float) -> None:
         """Take no more than this share (0 to 1) of a GPU's memory: Ray counts fractions of a GPU,
@@ -297,6 +299,37 @@ class Workbench:
         if "synthetic" in expensive:
             _ = self.synthetic
 
+    def trained_together(self, names: Sequence[str]) -> list[list[str]]:
+        """These prerequisites in groups, each for one call of `prepare_together`."""
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            kind, _ = self._describe(name)
+            groups.setdefault(kind if kind in ("dcgan", "kegnet") else name, []).append(name)
+        return list(groups.values())
+
+    def prepare_together(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """`prepare` of each of a group. Its networks are trained as one computation, whose seconds
+        count with the first of them; one that has to be trained again is trained alone."""
+        self._together = [name for name in names if not self.is_prepared(name)]
+        try:
+            return {name: self.prepare(name) for name in names}
+        finally:
+            self._together, self._trained = [], {}
+
+    def _one_of_several(
+        self,
+        name: str,
+        alone: Callable[[], nn.Module],
+        together: Callable[[list[str]], Sequence[nn.Module]],
+    ) -> nn.Module:
+        """The trained network of this name, and with it those of the group that it is in."""
+        if name not in self._trained:
+            if len(self._together) < 2 or name not in self._together:
+                return alone()
+            group = zip(self._together, together(self._together), strict=True)
+            self._trained, self._together = dict(group), []
+        return self._trained.pop(name)
+
     def grant(
         self, needs: frozenset[Access], generators: int = 0, pool: int | None = None
     ) -> Granted:
@@ -357,7 +390,7 @@ class Workbench:
             "relearning": lambda: ({}, asdict(self.relearn(self.retrained))),
         }
         if name.startswith(GAN):
-            builders[name] = partial(self._train_gan, classes_of(name, self.num_classes))
+            builders[name] = partial(self._train_gan, name)
         elif name not in builders:
             builders[name] = partial(self._invert, name)
         build = builders[name]
@@ -406,7 +439,14 @@ class Workbench:
         seed = inversion_seed(name, self.scenario)
         aid = self._few_samples(recipe.few_shot) if recipe.few_shot else None
         shape, classes = self.image_shape, self.num_classes
-        generator = kegnet.invert(self.base, shape, classes, recipe, seed, aid)
+        what = self.base, shape, classes, recipe
+        generator = self._one_of_several(
+            name,
+            lambda: kegnet.invert(*what, seed, aid),
+            lambda names: kegnet.invert_together(
+                *what, [inversion_seed(each, self.scenario) for each in names], aid
+            ),
+        )
         rng = torch.Generator(self.device).manual_seed(seed)
         with torch.inference_mode():
             noise, labels = kegnet.draw_inputs(HOLDOUT_SAMPLES, classes, rng)
@@ -493,28 +533,45 @@ class Workbench:
             curve.append({"training_loss": loss, "validation_accuracy": correct})
         return _state(model), {"curve": curve}
 
-    def _train_gan(self, labels: tuple[int, ...]) -> Built:
-        """The first of a few trainings of a GAN of these classes that does not collapse; the best
-        one if all do. A GAN is as good as the pass rate of its worst class."""
-        scenario = self.scenario
-        samples = self.dataset.train.of(labels)
+    def _train_gan(self, name: str) -> Built:
+        """The first of a few trainings of this GAN that does not collapse; the best one if all do.
+        A GAN is as good as the pass rate of its worst class."""
+        labels = classes_of(name, self.num_classes)
         best: tuple[float, Mapping[str, Tensor]] = (-1.0, {})
         rates = []
         for attempt in range(GAN_ATTEMPTS):
-            # Seeds of classes and attempts must not meet.
-            seed = (scenario.seed * 100_003 + labels[0]) * GAN_ATTEMPTS + attempt
-            how = (scenario.gan_steps, seed, scenario.gan_width)
-            rng = torch.Generator(self.device).manual_seed(seed)
-            if scenario.gan == "cgan":
-                network: nn.Module = cgan.train(samples, self.num_classes, *how)
-            else:
-                network = PER_CLASS_GANS[scenario.gan].train(samples, *how)
+            again = partial(self._gan, name, attempt)
+            # Which ones are to be trained again shows only after the first attempt.
+            first = partial(self._one_of_several, name, again, self._dcgans)
+            network = again() if attempt else first()
+            rng = torch.Generator(self.device).manual_seed(self._gan_seed(labels, attempt))
             rates.append(min(self.pass_rate(network, label, rng) for label in labels))
             if rates[-1] > best[0]:
                 best = (rates[-1], _state(network))
             if rates[-1] >= GAN_PASS_SHARE:
                 break
         return best[1], {"collapsed": best[0] < GAN_PASS_SHARE, "shares": rates}
+
+    def _gan_seed(self, labels: tuple[int, ...], attempt: int) -> int:
+        """Seeds of classes and attempts never meet."""
+        return (self.scenario.seed * 100_003 + labels[0]) * GAN_ATTEMPTS + attempt
+
+    def _gan(self, name: str, attempt: int) -> nn.Module:
+        scenario, labels = self.scenario, classes_of(name, self.num_classes)
+        samples = self.dataset.train.of(labels)
+        how = (scenario.gan_steps, self._gan_seed(labels, attempt), scenario.gan_width)
+        if scenario.gan == "cgan":
+            return cgan.train(samples, self.num_classes, *how)
+        network: nn.Module = PER_CLASS_GANS[scenario.gan].train(samples, *how)
+        return network
+
+    def _dcgans(self, names: list[str]) -> Sequence[nn.Module]:
+        """First attempts at all of these."""
+        labels = [classes_of(name, self.num_classes) for name in names]
+        samples = [self.dataset.train.of(each) for each in labels]
+        seeds = [self._gan_seed(each, 0) for each in labels]
+        scenario = self.scenario
+        return dcgan.train_together(samples, scenario.gan_steps, seeds, scenario.gan_width)
 
     def pass_rate(self, network: nn.Module, label: int, rng: torch.Generator) -> float:
         """How often the base model classifies samples of a GAN as `label`, over how often it does
@@ -540,13 +597,17 @@ def use_threads(count: int) -> None:
 
 
 def prepare_part(
-    scenario: Scenario, places: Places, name: str, threads: int, shipment: Shipment | None = None
-) -> dict[str, Any]:
-    """`Workbench.prepare` in a process of its own, with this many CPU threads; from the shipment
-    where the process may be on another machine."""
+    scenario: Scenario,
+    places: Places,
+    names: Sequence[str],
+    threads: int,
+    shipment: Shipment | None = None,
+) -> dict[str, dict[str, Any]]:
+    """`Workbench.prepare_together` in a process of its own, with this many CPU threads; from the
+    shipment where the process may be on another machine."""
     use_threads(threads)
     here = (scenario, places, None) if shipment is None else unpack(shipment)
-    return shared_workbench(*here).prepare(name)
+    return shared_workbench(*here).prepare_together(names)
 
 
 def save_model(model: nn.Module, path: Path, image_size: tuple[int, ...]) -> None:

@@ -361,6 +361,39 @@ class TestCollapse:
         assert len(seeds) == 2
         assert seeds[0] != seeds[1]
 
+    def test_of_gans_trained_together_the_collapsed_one_is_trained_again_alone(
+        self,
+        collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        bench, seeds = collapsing([1.0])
+        asked = []
+
+        def train(
+            samples: Sequence[Samples], steps: int, seeds: Sequence[int], width: float
+        ) -> list[nn.Module]:
+            asked.append([int(own.labels[0]) for own in samples])
+            networks = [dcgan.train(*each) for each in own_arguments(samples, steps, seeds, width)]
+            assert isinstance(networks[1], Painter)
+            networks[1].share = 0.0
+            return networks
+
+        def own_arguments(samples: Any, steps: int, seeds: Any, width: float) -> Any:
+            return [(own, steps, seed, width) for own, seed in zip(samples, seeds, strict=True)]
+
+        monkeypatch.setattr(dcgan, "train_together", train)
+        names = [f"gan {label}" for label in range(3)]
+        assert bench.trained_together(["base", *names]) == [["base"], names]
+        found = bench.prepare_together(names)
+        assert [each["origin"] for each in found.values()] == ["built"] * 3
+        assert asked == [[0, 1, 2]]
+        assert len(seeds) == 4
+        assert len(set(seeds)) == 4
+        tried = [len(bench._artifact(name).facts["shares"]) for name in names]
+        assert tried == [1, 2, 1]
+        assert bench.prepare_together(names)["gan 1"]["origin"] == "cached"
+        assert len(seeds) == 4
+
     @pytest.mark.parametrize(("share", "trainings"), [(0.5, 1), (0.498, 3)])
     def test_half_of_the_samples_suffice(
         self,
@@ -461,8 +494,11 @@ class TestSharing:
     ) -> None:
         threads: list[int] = []
         monkeypatch.setattr(torch, "set_num_threads", threads.append)
-        told = prepare_part(scenario, places, "gan 2", 3)
-        assert told["origin"] == "cached"
+        told = prepare_part(scenario, places, ["gan 2", "gan 0"], 3)
+        assert {name: found["origin"] for name, found in told.items()} == {
+            "gan 2": "cached",
+            "gan 0": "cached",
+        }
         assert threads == [3]
 
     @pytest.mark.usefixtures("whole")

@@ -17,6 +17,7 @@ from trainables.generators.dcgan import (
     generator_layers,
     initialise,
 )
+from trainables.group import Group
 
 
 class ConditionalGenerator(nn.Module):
@@ -91,5 +92,6 @@ def train(
         torch.manual_seed(seed)
         generator = ConditionalGenerator(image_shape, num_classes, width).to(device)
         discriminator = ConditionalDiscriminator(image_shape, num_classes, width).to(device)
-    compete(generator, discriminator, samples, steps, seed, conditional=True)
+    pair = Group([generator]), Group([discriminator])
+    compete(*pair, [samples], steps, [seed], conditional=True)
     return generator.eval()

@@ -8,12 +8,14 @@ own size in [-1, 1].
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.data import Samples
+from trainables.group import Group
 from trainables.training import adam, descend
 
 LATENT = 100
@@ -119,53 +121,80 @@ def train(samples: Samples, steps: int, seed: int, width: float = 1.0) -> Genera
     Adam 2e-4, betas (0.5, 0.999), batches of 128 (fewer where there are fewer samples), binary
     cross-entropy with the generator maximising log D(G(z)). Raises Diverged.
     """
-    device = samples.labels.device
-    channels, rows, columns = samples.images.shape[1:]
+    return train_together([samples], steps, [seed], width)[0]
+
+
+def train_together(
+    samples: Sequence[Samples], steps: int, seeds: Sequence[int], width: float = 1.0
+) -> list[Generator]:
+    """`train` of each of these samples with its seed, as one computation; what comes out is what
+    separate trainings give, up to rounding. Raises Diverged if any does."""
+    device = samples[0].labels.device
+    channels, rows, columns = samples[0].images.shape[1:]
     image_shape = (channels, rows, columns)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        generator = Generator(image_shape, width).to(device)
-        discriminator = Discriminator(image_shape, width).to(device)
-    compete(generator, discriminator, samples, steps, seed)
-    return generator.eval()
+    generators, discriminators = [], []
+    for seed in seeds:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            generators.append(Generator(image_shape, width).to(device))
+            discriminators.append(Discriminator(image_shape, width).to(device))
+    sizes = [min(BATCH_SIZE, len(each)) for each in samples]
+    for size in sorted(set(sizes)):  # batches of one size can be stacked
+        chosen = [index for index, each in enumerate(sizes) if each == size]
+        compete(
+            Group([generators[index] for index in chosen]),
+            Group([discriminators[index] for index in chosen]),
+            [samples[index] for index in chosen],
+            steps,
+            [seeds[index] for index in chosen],
+        )
+    return [generator.eval() for generator in generators]
 
 
 def compete(
-    generator: nn.Module,
-    discriminator: nn.Module,
-    samples: Samples,
+    generators: Group,
+    discriminators: Group,
+    samples: Sequence[Samples],
     steps: int,
-    seed: int,
+    seeds: Sequence[int],
     conditional: bool = False,
 ) -> None:
-    """Train both networks in place, as `train` describes.
+    """Train pairs of networks in place, each on its own samples, as `train` describes.
 
     Conditional networks take labels (n,) as a second argument. Fakes are made with the labels of
     the real batch, so that how frequent a label is tells the discriminator nothing.
     """
-    device = samples.labels.device
-    rng = torch.Generator(device).manual_seed(seed)
-    generator_optimizer = adam(generator.parameters(), LEARNING_RATE, BETAS)
-    discriminator_optimizer = adam(discriminator.parameters(), LEARNING_RATE, BETAS)
+    device = samples[0].labels.device
+    rngs = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+    generator_optimizer = adam(generators.parameters(), LEARNING_RATE, BETAS)
+    discriminator_optimizer = adam(discriminators.parameters(), LEARNING_RATE, BETAS)
 
     def adversarial(logits: Tensor, real: bool) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(
-            logits, torch.full_like(logits, float(real))
-        )
+        """Summed over the pairs."""
+        wanted = torch.full_like(logits, float(real))
+        return len(samples) * functional.binary_cross_entropy_with_logits(logits, wanted)
 
-    batch = min(BATCH_SIZE, len(samples))
+    batch = min(BATCH_SIZE, len(samples[0]))
     for _ in range(steps):
-        index = torch.randint(len(samples), (batch,), generator=rng, device=device)
-        noise = torch.randn(batch, LATENT, generator=rng, device=device)
-        condition = (samples.labels[index],) if conditional else ()
-        fake = generator(noise, *condition)
-        loss = adversarial(discriminator(samples.images[index], *condition), real=True)
-        loss = loss + adversarial(discriminator(fake.detach(), *condition), real=False)
+        drawn = [
+            (
+                torch.randint(len(own), (batch,), generator=rng, device=device),
+                torch.randn(batch, LATENT, generator=rng, device=device),
+            )
+            for own, rng in zip(samples, rngs, strict=True)
+        ]
+        chosen = [own.where(index) for own, (index, _) in zip(samples, drawn, strict=True)]
+        real = torch.stack([own.images for own in chosen])
+        condition = (torch.stack([own.labels for own in chosen]),) if conditional else ()
+        fake = generators(torch.stack([noise for _, noise in drawn]), *condition)
+        loss = adversarial(discriminators(real, *condition), real=True)
+        loss = loss + adversarial(discriminators(fake.detach(), *condition), real=False)
         descend(loss, discriminator_optimizer)
         # The generator's step needs no gradients of the discriminator's weights.
-        discriminator.requires_grad_(False)
-        descend(adversarial(discriminator(fake, *condition), real=True), generator_optimizer)
-        discriminator.requires_grad_(True)
+        judged = discriminators(fake, *condition, frozen=True)
+        descend(adversarial(judged, real=True), generator_optimizer)
+    generators.unstack()
+    discriminators.unstack()
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ decoder must recover the noise. No data is needed: the classifier is all that is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.data import Samples
+from trainables.group import Group
 from trainables.scenario import Inversion
 from trainables.training import adam, descend
 
@@ -101,16 +102,17 @@ def diversity_loss(noise: Tensor, images: Tensor) -> Tensor:
 
 
 @contextmanager
-def statistics_loss(classifier: nn.Module) -> Iterator[list[Tensor]]:
+def statistics_loss(classifier: nn.Module, batches: int = 1) -> Iterator[list[Tensor]]:
     """Collects, from each pass through the body, how far every batch norm's input is from the
     statistics of its training: the squared distance of means and of variances, summed (Yin et al.
-    2020, "DeepInversion")."""
+    2020, "DeepInversion"). Of as many `batches` as the input holds, one after the other, each has
+    statistics of its own, and the distances are summed."""
     found: list[Tensor] = []
 
     def compare(module: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
-        features = inputs[0]
-        mean = features.mean(dim=(0, 2, 3))
-        variance = features.var(dim=(0, 2, 3), unbiased=False)
+        features = inputs[0].unflatten(0, (batches, -1))
+        mean = features.mean(dim=(1, 3, 4))
+        variance = features.var(dim=(1, 3, 4), unbiased=False)
         assert module.running_mean is not None
         assert module.running_var is not None
         found.append((mean - module.running_mean).square().sum())
@@ -150,39 +152,62 @@ def invert(
     `classifier` stays in evaluation mode and is not changed. `examples` are the few real samples
     of the few-shot aid, if there are any. Raises Diverged.
     """
+    return invert_together(classifier, image_shape, num_classes, recipe, [seed], examples)[0]
+
+
+def invert_together(
+    classifier: nn.Module,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    recipe: Inversion,
+    seeds: Sequence[int],
+    examples: Samples | None = None,
+) -> list[Generator]:
+    """`invert` with each of these seeds, as one computation; what comes out is what separate
+    inversions give, up to rounding. Raises Diverged if any does."""
     device = next(classifier.parameters()).device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        generator = Generator(image_shape, num_classes, recipe.output).to(device)
-        generator = generator.to(memory_format=torch.channels_last)  # two thirds of the time
-        decoder = Decoder(math.prod(image_shape), recipe.decoder_layers).to(device)
-    rng = torch.Generator(device).manual_seed(seed)
-    learned = [*generator.parameters(), *decoder.parameters()]
-    optimizer = adam(learned, recipe.learning_rate)
+    networks, readers = [], []
+    for seed in seeds:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = Generator(image_shape, num_classes, recipe.output).to(device)
+            # Two thirds of the time.
+            networks.append(network.to(memory_format=torch.channels_last))
+            readers.append(Decoder(math.prod(image_shape), recipe.decoder_layers).to(device))
+    generators, decoders = Group(networks), Group(readers)
+    rngs = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+    optimizer = adam([*generators.parameters(), *decoders.parameters()], recipe.learning_rate)
     judged = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     for parameter in judged:
         parameter.requires_grad_(False)
     try:
-        with statistics_loss(classifier) as statistics:
+        with statistics_loss(classifier, len(seeds)) as statistics:
             for _ in range(recipe.steps):
-                noise, labels = draw_inputs(recipe.batch_size, num_classes, rng)
-                images = generator(noise, labels)
+                drawn = [draw_inputs(recipe.batch_size, num_classes, rng) for rng in rngs]
+                noise, labels = (torch.stack(each) for each in zip(*drawn, strict=True))
+                images = generators(noise, labels)
                 statistics.clear()
-                loss = functional.cross_entropy(classifier(images), labels)
-                decoded = decoder(images.flatten(1))
-                loss = loss + recipe.reconstruction_weight * functional.mse_loss(decoded, noise)
-                if recipe.diversity_weight:
-                    loss = loss + recipe.diversity_weight * diversity_loss(noise, images)
+                # Means over all are multiplied up to sums over the generators, each of which then
+                # goes down its own loss.
+                answers = classifier(images.flatten(0, 1))
+                loss = len(seeds) * functional.cross_entropy(answers, labels.flatten())
+                recovered = functional.mse_loss(decoders(images.flatten(2)), noise)
+                loss = loss + recipe.reconstruction_weight * len(seeds) * recovered
+                for own_noise, own_images, own_labels in zip(noise, images, labels, strict=True):
+                    if recipe.diversity_weight:
+                        diversity = diversity_loss(own_noise, own_images)
+                        loss = loss + recipe.diversity_weight * diversity
+                    if examples is not None:
+                        near = nearness_loss(own_images, own_labels, examples)
+                        loss = loss + recipe.few_shot_weight * near
                 if recipe.bn_weight:
                     loss = loss + recipe.bn_weight * torch.stack(statistics).sum()
-                if examples is not None:
-                    near = nearness_loss(images, labels, examples)
-                    loss = loss + recipe.few_shot_weight * near
                 descend(loss, optimizer)
     finally:
         for parameter in judged:
             parameter.requires_grad_(True)
-    return generator.eval()
+    generators.unstack()
+    return [network.eval() for network in networks]
 
 
 def draw_inputs(count: int, num_classes: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
