@@ -146,7 +146,7 @@ def allot(spec: StudySpec) -> Allotment:
     workers = spec.concurrency or fitting
     if not on_a_cluster():  # where machines may still come, more can be asked for
         workers = min(fitting, workers)
-    return Allotment(cpus, gpus, workers, spec.resources.fuse, bounded=workers < fitting)
+    return Allotment(cpus, gpus, workers, _fuse(spec), bounded=workers < fitting)
 
 
 def alone(allotment: Allotment) -> Allotment:
@@ -165,7 +165,12 @@ def _allot_to_come(spec: StudySpec) -> Allotment:
             "none) and --concurrency, the number of trials at once"
         )
     wanted, gpus = spec.resources, spec.resources.gpus_per_trial
-    return Allotment(wanted.cpus_per_trial, gpus, spec.concurrency, wanted.fuse, bounded=True)
+    return Allotment(wanted.cpus_per_trial, gpus, spec.concurrency, _fuse(spec), bounded=True)
+
+
+def _fuse(spec: StudySpec) -> int:
+    """What the study says; where it leaves that open, `search.fusing` sees to it."""
+    return spec.resources.fuse if isinstance(spec.resources.fuse, int) else 1
 
 
 def run_trials(

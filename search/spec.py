@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
 from search import pruners, samplers
 from search.space import Override, SearchSpace
@@ -37,6 +46,16 @@ EXECUTION = (
     *("retries", "trial_timeout", "time_budget", "concurrency", "resources"),
 )
 """What may change when a study is continued; all else says what the study *is*."""
+
+AUTO = "auto"
+"""As many trials share a place as suit the machine."""
+
+
+def _check_fuse(value: Any) -> Any:
+    if value != AUTO and (type(value) is not int or value < 1):
+        raise ValueError(f"it should be a whole number from 1 on, or {AUTO}")
+    return value
+
 
 Plain = StrictBool | StrictInt | float | StrictStr
 Positive = Annotated[int, Field(ge=1)]
@@ -91,11 +110,12 @@ class InversionSpec(_Section):
 
 class Resources(_Section):
     """What one trial holds. `gpus_per_trial` may be a fraction; left out, it is 1 where there is
-    a GPU and 0 elsewhere. As many as `fuse` trials share a trial's place, as one computation."""
+    a GPU and 0 elsewhere. As many as `fuse` trials share a trial's place, as one computation;
+    "auto" has as many as fit into a GPU's memory, up to eight, and one on a CPU."""
 
     cpus_per_trial: Positive = 1
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
-    fuse: Positive = 1
+    fuse: Annotated[int | Literal["auto"], PlainValidator(_check_fuse)] = 1
 
 
 class StudySpec(_Section):
@@ -166,7 +186,7 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
             f"the pruner {spec.pruner} needs one objective to judge by: give --objective gap, or "
             "no pruner"
         )
-    if spec.resources.fuse > 1:
+    if spec.resources.fuse not in (1, AUTO):
         _check_fusable(spec)
     if spec.name is not None:
         check_name(spec.name)

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +207,7 @@ class Study:
             self._run_trials(ledger, shown, depot)
 
     def _run_trials(self, ledger: Ledger, shown: Progress, depot: Depot) -> None:
-        from search import scheduling
+        from search import fusing, scheduling
         from trainables.trainable import trainable
 
         bench, allotment, spent, fleet = self._prepare(shown, depot)
@@ -223,6 +224,10 @@ class Study:
             self._write_previews(self.folder / "previews", real=False)
         except OSError as error:
             raise results.unusable(self.folder, error) from error
+        count = fusing.together(self.spec, allotment, bench.base, bench.image_shape)
+        if count != allotment.fuse:
+            allotment = replace(allotment, fuse=count)
+            shown.say(f"{count} trials share a place, as one computation")
         shown.begin(ledger.rows, ledger.target)
         kind = trainable(
             self.spec.method,

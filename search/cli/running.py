@@ -75,8 +75,11 @@ def run(
         OptionalFloat, typer.Option(help="may be a fraction [default: 1 if there is one]")
     ] = None,
     fuse: Annotated[
-        OptionalInt,
-        typer.Option(help="trials that share a place, as one batched computation [default: 1]"),
+        OptionalStr,
+        typer.Option(
+            help="trials that share a place, as one batched computation; auto: as suits the GPU "
+            "[default: 1]"
+        ),
     ] = None,
     concurrency: Annotated[
         OptionalInt, typer.Option(help="most trials at once [default: what fits]")
@@ -111,7 +114,11 @@ def run(
     from search.progress import Progress
     from search.study import Study
 
-    resources = {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial, "fuse": fuse}
+    resources = {
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+        "fuse": int(fuse) if fuse is not None and fuse.isdecimal() else fuse,
+    }
     overrides = options.given(
         name=name,
         method=method,

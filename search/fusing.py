@@ -1,0 +1,66 @@
+"""How many trials share a place where the study leaves that open (`--fuse auto`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from torch import nn
+
+from search.scheduling import Allotment
+from search.space import SearchSpace
+from search.spec import StudySpec
+from trainables import methods
+from trainables.memory import training_bytes
+
+MOST = 8
+"""Beyond this the kernels of a step are large enough by themselves."""
+
+MARGIN = 2.0
+"""How much more than its model's shape tells a trial may take: samples, a copy of the model, what
+the allocator leaves unused."""
+
+
+def together(
+    spec: StudySpec, allotment: Allotment, model: nn.Module, image_shape: tuple[int, int, int]
+) -> int:
+    """Trials that share a place: what the study says, or else what suits its GPUs.
+
+    Asks a GPU for its memory; one on a CPU, where sharing gains nothing.
+    """
+    if isinstance(spec.resources.fuse, int):
+        return spec.resources.fuse
+    if not allotment.gpus or not methods.is_plan(spec.method):
+        return 1
+    ask = ray.remote(num_cpus=0, num_gpus=allotment.gpus)(_gpu_bytes)
+    memory: int | None = ray.get(ask.remote())
+    if memory is None:
+        return 1
+    share = memory * min(1.0, allotment.gpus)
+    return fitting(spec, share, model, image_shape, allotment.workers)
+
+
+def fitting(
+    spec: StudySpec,
+    memory: float,
+    model: nn.Module,
+    image_shape: tuple[int, int, int],
+    workers: int,
+) -> int:
+    """Trials that fit into so many bytes at once; no more than `MOST`, and no more than leave every
+    worker an equal part of the study."""
+    if spec.pruner != "none" or spec.curves:
+        return 1
+    space = SearchSpace(spec.method, spec.space)
+    sizes = [name for name in methods.hyperparameters(spec.method) if name.endswith("batch_size")]
+    largest = max((space.largest(name) for name in sizes), default=1)
+    each = MARGIN * training_bytes(model, image_shape, largest)
+    return max(1, min(MOST, int(memory // each), spec.trials // workers))
+
+
+def _gpu_bytes() -> Any:
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_properties(0).total_memory
