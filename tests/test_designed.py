@@ -107,6 +107,7 @@ def test_fused_trials_come_to_what_they_come_to_alone(
     rows = results.scan(here / "results", "fused").to_pylist()
     assert [(row["together"], row["state"]) for row in rows] == [(3, "complete")] * 3
     for row in rows:
-        alone, _ = run_trial(bench, "mugan", json.loads(row["params_json"]), row["seed"])
+        values = json.loads(row["params_json"])
+        alone, _ = run_trial(bench, "mugan", values, row["seed"], pool=0)
         for metric in ("forget_accuracy", "retain_accuracy", "test_retain_accuracy"):
             assert row[f"m_{metric}"] == pytest.approx(alone.metrics[metric], abs=3)
