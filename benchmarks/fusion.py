@@ -2,8 +2,9 @@
 
     python benchmarks/fusion.py [--together 2 4 8] [--device cpu] [--width 0.25] [--pixels 8]
 
-Training alone, on random images: AllCNN with batches of 64, as `trainables.fused` runs it.
-Printed is how many times as many samples a second are trained on, median and range of the turns.
+Training alone, on random images: AllCNN with batches of 64, as `trainables.fused` runs it; ten
+DCGANs, and five generators inverted from one classifier, as a study prepares them. Printed is how
+many times as fast they are together as one after the other, median and range of the turns.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
+from collections.abc import Callable
 from statistics import median
 
 import torch
@@ -18,11 +20,15 @@ from torch import nn
 from torch.nn import functional
 
 from trainables import models
+from trainables.data import Samples
 from trainables.fused import Stack, run_together
+from trainables.generators import dcgan, kegnet
 from trainables.passes import Pass, Plan, run
+from trainables.scenario import Inversion
 from trainables.training import adam
 
 SAMPLES, BATCH = 640, 64
+DCGAN_SAMPLES, STEPS = 128, 20
 
 
 def plan(model: nn.Module, rate: float, images: torch.Tensor, labels: torch.Tensor) -> Plan:
@@ -69,16 +75,36 @@ def main() -> None:
         assert failures == [None] * count
         return now() - started
 
+    def timed(train: Callable[[list[int]], object], groups: list[list[int]]) -> float:
+        started = now()
+        for seeds in groups:
+            train(seeds)
+        return now() - started
+
+    def dcgans(seeds: list[int]) -> object:
+        own = [Samples(images[:DCGAN_SAMPLES], labels[:DCGAN_SAMPLES]) for _ in seeds]
+        return dcgan.train_together(own, STEPS, seeds)
+
+    def inversions(seeds: list[int]) -> object:
+        recipe = Inversion(steps=STEPS, batch_size=BATCH)
+        return kegnet.invert_together(base.eval(), shape, 10, recipe, seeds)
+
     for count in given.together:
         separate(1), shared(count)
         turns = [(separate(count), shared(count)) for _ in range(given.turns)]
-        ratios = sorted(one / other for one, other in turns)
         rate = count * SAMPLES / median(other for _, other in turns)
-        print(
-            f"{count} together: {median(ratios):.2f}x ({ratios[0]:.2f}..{ratios[-1]:.2f}), "
-            f"{rate:,.0f} samples/s",
-            flush=True,
-        )
+        print(f"{count} trials together: {_ratio(turns)}, {rate:,.0f} samples/s", flush=True)
+    for name, train, count in (("DCGANs", dcgans, 10), ("inversions", inversions, 5)):
+        seeds = list(range(count))
+        one_by_one = [[seed] for seed in seeds]
+        timed(train, [[0], seeds])
+        turns = [(timed(train, one_by_one), timed(train, [seeds])) for _ in range(given.turns)]
+        print(f"{count} {name} together: {_ratio(turns)}", flush=True)
+
+
+def _ratio(turns: list[tuple[float, float]]) -> str:
+    ratios = sorted(one / other for one, other in turns)
+    return f"{median(ratios):.2f}x ({ratios[0]:.2f}..{ratios[-1]:.2f})"
 
 
 if __name__ == "__main__":
