@@ -200,7 +200,7 @@ def test_tune_keeps_no_trials_that_are_over(
         trials = [each for each in gc.get_objects() if type(each) is Trial]
         kept.append(sum(trial.is_finished() for trial in trials))
 
-    with Ledger(spec(places, trials=16), tmp_path, "data") as ledger:
+    with Ledger(spec(places, trials=16, retries=0), tmp_path, "data") as ledger:
         run_trials(ledger, pretend(notes, die_at={5: 9}), TWO_WORKERS, Watch(count))
         assert ledger.finished
     assert len(kept) == 16
