@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import ray
-from torch import nn
 
 from search.scheduling import Allotment
 from search.space import SearchSpace
 from search.spec import StudySpec
 from trainables import methods
-from trainables.memory import training_bytes
+from trainables.memory import gpu_bytes
 
 MOST = 8
 """Beyond this the kernels of a step are large enough by themselves."""
@@ -21,30 +20,28 @@ MARGIN = 2.0
 the allocator leaves unused."""
 
 
-def together(
-    spec: StudySpec, allotment: Allotment, model: nn.Module, image_shape: tuple[int, int, int]
-) -> int:
+def together(spec: StudySpec, allotment: Allotment, training_bytes: Callable[[int], int]) -> int:
     """Trials that share a place: what the study says, or else what suits its GPUs.
 
-    Asks a GPU for its memory; one on a CPU, where sharing gains nothing.
+    `training_bytes` tells what training takes with a batch size. Asks a GPU for its memory; one on
+    a CPU, where sharing gains nothing.
     """
     if isinstance(spec.resources.fuse, int):
         return spec.resources.fuse
     if not allotment.gpus or not methods.is_plan(spec.method):
         return 1
-    ask = ray.remote(num_cpus=0, num_gpus=allotment.gpus)(_gpu_bytes)
+    ask = ray.remote(num_cpus=0, num_gpus=allotment.gpus)(gpu_bytes)
     memory: int | None = ray.get(ask.remote())
     if memory is None:
         return 1
     share = memory * min(1.0, allotment.gpus)
-    return fitting(spec, share, model, image_shape, allotment.workers)
+    return fitting(spec, share, training_bytes, allotment.workers)
 
 
 def fitting(
     spec: StudySpec,
     memory: float,
-    model: nn.Module,
-    image_shape: tuple[int, int, int],
+    training_bytes: Callable[[int], int],
     workers: int,
 ) -> int:
     """Trials that fit into so many bytes at once; no more than `MOST`, and no more than leave every
@@ -54,13 +51,5 @@ def fitting(
     space = SearchSpace(spec.method, spec.space)
     sizes = [name for name in methods.hyperparameters(spec.method) if name.endswith("batch_size")]
     largest = max((space.largest(name) for name in sizes), default=1)
-    each = MARGIN * training_bytes(model, image_shape, largest)
+    each = MARGIN * training_bytes(largest)
     return max(1, min(MOST, int(memory // each), spec.trials // workers))
-
-
-def _gpu_bytes() -> Any:
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    return torch.cuda.get_device_properties(0).total_memory

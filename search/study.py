@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +209,7 @@ class Study:
 
     def _run_trials(self, ledger: Ledger, shown: Progress, depot: Depot) -> None:
         from search import fusing, scheduling
+        from trainables.memory import training_bytes
         from trainables.trainable import trainable
 
         bench, allotment, spent, fleet = self._prepare(shown, depot)
@@ -224,7 +226,8 @@ class Study:
             self._write_previews(self.folder / "previews", real=False)
         except OSError as error:
             raise results.unusable(self.folder, error) from error
-        count = fusing.together(self.spec, allotment, bench.base, bench.image_shape)
+        what_it_takes = partial(training_bytes, bench.base, bench.image_shape)
+        count = fusing.together(self.spec, allotment, what_it_takes)
         if count != allotment.fuse:
             allotment = replace(allotment, fuse=count)
             shown.say(f"{count} trials share a place, as one computation")

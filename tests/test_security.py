@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +173,42 @@ def test_a_query_reads_no_other_file_and_writes_none(sql: str, tmp_path: Path) -
         read = json.dumps(found.to_pylist(), default=str)
     assert "secret" not in read
     assert sorted(tmp_path.rglob("*")) == before
+
+
+OWN_RAY = """
+import subprocess, sys, ray
+from search.scheduling import start_ray
+start_ray()
+address = ray.get_runtime_context().gcs_address
+try:
+    for visitor in sys.argv[1:]:
+        print(subprocess.run([sys.executable, "-c", visitor, address], timeout=100).returncode)
+finally:
+    ray.shutdown()
+"""
+
+VISITOR = """
+import sys
+from ray._raylet import GcsClient
+GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, timeout=5)
+"""
+
+WITHOUT_THE_TOKEN = """
+import os
+os.environ["RAY_AUTH_TOKEN"] = "0" * 64
+"""
+
+
+def test_who_does_not_know_the_token_is_refused_by_the_ray_of_one_machine() -> None:
+    """Ray listens on all of a machine's interfaces, and has no setting for that."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    visitors = [VISITOR, WITHOUT_THE_TOKEN + VISITOR]
+    done = subprocess.run(
+        [sys.executable, "-c", OWN_RAY, *visitors],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["0", "1"], done.stderr
+    assert "InvalidAuthToken" in done.stderr

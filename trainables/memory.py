@@ -1,4 +1,4 @@
-"""How much memory training a model takes, told from its shape."""
+"""How much memory training a model takes, told from its shape, and how much there is."""
 
 from __future__ import annotations
 
@@ -26,3 +26,10 @@ def training_bytes(model: nn.Module, image_shape: tuple[int, int, int], batch_si
     shape_only(torch.empty(batch_size, *image_shape, device="meta"))
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     return 4 * weights + 2 * outputs
+
+
+def gpu_bytes() -> int | None:
+    """The memory of this process' GPU; None where it has none."""
+    if not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.get_device_properties(0).total_memory)

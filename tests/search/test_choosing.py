@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from trainables.memory import training_bytes
 
 SHAPE = (1, 8, 8)
 MODEL = models.build("allcnn", SHAPE, 10, 0.25, 0)
+TAKES = partial(training_bytes, MODEL, SHAPE)
 
 
 def spec(**values: Any) -> StudySpec:
@@ -43,32 +45,32 @@ def test_a_model_is_only_measured() -> None:
 def test_as_many_as_fit(count: int) -> None:
     largest = 512
     given = spec(space={"retain_batch_size": [64, largest], "forget_batch_size": 32})
-    each = MARGIN * training_bytes(MODEL, SHAPE, largest)
-    assert fitting(given, each * (count + 0.1), MODEL, SHAPE, 2) == count
-    assert fitting(given, each * 0.1, MODEL, SHAPE, 2) == 1
+    each = MARGIN * TAKES(largest)
+    assert fitting(given, each * (count + 0.1), TAKES, 2) == count
+    assert fitting(given, each * 0.1, TAKES, 2) == 1
 
 
 @pytest.mark.parametrize(("trials", "workers", "count"), [(100, 2, MOST), (9, 2, 4), (1, 4, 1)])
 def test_every_worker_has_a_part_of_the_study(trials: int, workers: int, count: int) -> None:
-    assert fitting(spec(trials=trials), 80e9, MODEL, SHAPE, workers) == count
+    assert fitting(spec(trials=trials), 80e9, TAKES, workers) == count
 
 
 def test_none_share_where_trials_are_looked_at_on_the_way() -> None:
     for values in ({"curves": True}, {"pruner": "asha", "objective": "gap"}):
         unlike = spec(**values).model_copy(update={"resources": spec().resources})
-        assert fitting(unlike, 80e9, MODEL, SHAPE, 1) == 1
+        assert fitting(unlike, 80e9, TAKES, 1) == 1
 
 
 def test_what_the_study_says_counts_and_a_cpu_gains_nothing() -> None:
     cpu, gpu = Allotment(1, 0.0, 2), Allotment(1, 0.5, 2)
     said = spec(resources={"fuse": 3})
-    assert [together(said, each, MODEL, SHAPE) for each in (cpu, gpu)] == [3, 3]
-    assert together(spec(), cpu, MODEL, SHAPE) == 1
-    assert together(spec(method="finetune"), cpu, MODEL, SHAPE) == 1
+    assert [together(said, each, TAKES) for each in (cpu, gpu)] == [3, 3]
+    assert together(spec(), cpu, TAKES) == 1
+    assert together(spec(method="finetune"), cpu, TAKES) == 1
 
 
 def test_the_share_of_the_gpu_is_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    each = MARGIN * training_bytes(MODEL, SHAPE, 512)
+    each = MARGIN * TAKES(512)
     given = spec(space={"retain_batch_size": 512, "forget_batch_size": 32})
 
     def gpu_of(memory: int | None) -> None:
@@ -78,10 +80,10 @@ def test_the_share_of_the_gpu_is_what_counts(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(fusing, "ray", stand_in)
 
     gpu_of(int(each * 5.5))
-    assert together(given, Allotment(1, 1.0, 2), MODEL, SHAPE) == 5
-    assert together(given, Allotment(1, 0.5, 2), MODEL, SHAPE) == 2
+    assert together(given, Allotment(1, 1.0, 2), TAKES) == 5
+    assert together(given, Allotment(1, 0.5, 2), TAKES) == 2
     gpu_of(None)
-    assert together(given, Allotment(1, 1.0, 2), MODEL, SHAPE) == 1, "no GPU that can be asked"
+    assert together(given, Allotment(1, 1.0, 2), TAKES) == 1, "no GPU that can be asked"
 
 
 @pytest.mark.parametrize("fuse", [0, -1, "x", "2", True, 1.5, None])
