@@ -309,12 +309,21 @@ class Workbench:
 
     def prepare_together(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         """`prepare` of each of a group. Its networks are trained as one computation, whose seconds
-        count with the first of them; one that has to be trained again is trained alone."""
+        count with the first of them; one that has to be trained again is trained alone. Raises as
+        `prepare` does, the error of a collapsed GAN once the others are in the store."""
         self._together = [name for name in names if not self.is_prepared(name)]
+        found, collapsed = {}, None
         try:
-            return {name: self.prepare(name) for name in names}
+            for name in names:
+                try:
+                    found[name] = self.prepare(name)
+                except GeneratorError as error:
+                    collapsed = collapsed or error
         finally:
             self._together, self._trained = [], {}
+        if collapsed is not None:
+            raise collapsed
+        return found
 
     def _one_of_several(
         self,

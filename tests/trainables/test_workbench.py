@@ -337,6 +337,23 @@ class TestCollapse:
         assert len(said.splitlines()) == 1
         assert len(set(seeds)) == len(seeds) == 3
 
+    def test_a_collapse_does_not_lose_what_was_trained_together(
+        self,
+        collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        bench, seeds = collapsing([0.0, 1.0, 1.0, 0.0])
+
+        def train(samples: Any, steps: int, seeds: Any, width: float) -> list[nn.Module]:
+            pairs = zip(samples, seeds, strict=True)
+            return [dcgan.train(own, steps, seed, width) for own, seed in pairs]
+
+        monkeypatch.setattr(dcgan, "train_together", train)
+        with pytest.raises(GeneratorError, match="class 0 collapsed in each of 3 trainings"):
+            bench.prepare_together([f"gan {label}" for label in range(3)])
+        assert len(seeds) == 3 + 2, "the first one was trained twice more"
+        assert all(bench.prepare(f"gan {label}")["origin"] == "cached" for label in (1, 2))
+
     def test_a_collapse_is_remembered_and_not_trained_again(
         self, collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]]
     ) -> None:
