@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from search import results, sweeps
 from search.ledger import Ledger
 from search.repeats import best_values, configuration, repeated, same_but, stored
-from search.spec import StudySpec
+from search.spec import StudySpec, pool_seed
 from tests.search.toys import FINGERPRINT, settle, toy_row, toy_spec, write_study
 from trainables import methods
 from trainables.errors import InvalidRequest
@@ -131,8 +131,11 @@ def test_the_same_sweep_has_the_same_name_and_another_one_another(spec: StudySpe
     assert sweeps.swept(sweeps.sweep(spec, points, fixed, 2).model_dump()) == ["learning_rate"]
 
 
-def test_repeats_have_other_seeds_than_the_search_and_no_pruner(spec: StudySpec) -> None:
+def test_repeats_have_other_seeds_and_samples_than_the_search_and_no_pruner(
+    spec: StudySpec,
+) -> None:
     again = repeated(spec, "again", 3, {"learning_rate": 0.1})
+    assert (pool_seed(spec), pool_seed(again)) == (spec.seed, None)
     assert (again.name, again.trials, again.pruner) == ("again", 3, "none")
     assert again.seed != spec.seed
     assert again.scenario == spec.scenario

@@ -19,12 +19,15 @@ from torch import Tensor, nn
 from tests.trainables.toys import same, state
 from trainables import methods, trial
 from trainables.access import Access, Granted
+from trainables.data import Samples
 from trainables.errors import DataError, Diverged, InvalidRequest
+from trainables.methods import mugan
 from trainables.metrics.evaluate import Measured
 from trainables.metrics.gap import gap
 from trainables.outcome import CURVE, METRICS, Outcome, State
+from trainables.passes import Plan
 from trainables.scenario import Places
-from trainables.trial import run_trial, trial_phases
+from trainables.trial import run_trial, run_trials_together, trial_phases
 from trainables.workbench import Workbench
 
 NOTHING: frozenset[Access] = frozenset()
@@ -494,6 +497,45 @@ class TestRecord:
         outcome, _ = act(deed)
         assert outcome.unlearn_seconds == 2 * 20
         assert outcome.evaluate_seconds == 3
+
+    def test_samples_from_a_pool_count_as_if_the_trial_had_drawn_them(
+        self, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is owed from before the trial is not its own."""
+        owed = iter([7_000.0, 500.0])
+        monkeypatch.setattr(bench, "settle_draws", lambda: next(owed, 0.0))
+        outcome, _ = run_trial(bench, "mugan", {"samples_per_class": 20}, 0, pool=3)
+        assert outcome.saved_seconds == 500
+        assert outcome.unlearn_seconds is not None
+        assert 500 < outcome.unlearn_seconds < 1_000
+
+        owed = iter([7_000.0, 0.0, 500.0])
+        values = [{"samples_per_class": 20}] * 2
+        for outcome, _ in run_trials_together(bench, "mugan", values, [0, 1], pool=3):
+            assert outcome.saved_seconds == 250
+            assert outcome.unlearn_seconds is not None
+            assert 250 < outcome.unlearn_seconds < 500
+
+    def test_a_pool_and_not_the_seed_decides_on_the_samples(
+        self, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those that impair-repair is handed, alone and together."""
+        handed: list[Tensor] = []
+        real = mugan.impair_repair
+
+        def note(model: nn.Module, forget: Samples, *others: Any, **settings: Any) -> Plan:
+            handed.append(forget.images.clone())
+            return real(model, forget, *others, **settings)
+
+        monkeypatch.setattr(mugan, "impair_repair", note)
+        values = {"samples_per_class": 20}
+        for seed, pool in ((0, 3), (1, 3), (1, 4), (0, None), (1, None)):
+            run_trial(bench, "mugan", values, seed, pool=pool)
+        run_trials_together(bench, "mugan", [values, values], [5, 6], pool=3)
+        same_pool = [handed[0], handed[1], handed[5], handed[6]]
+        assert all(torch.equal(images, handed[0]) for images in same_pool)
+        others = [handed[0], handed[2], handed[3], handed[4]]
+        assert len(torch.cat(others).flatten(1).unique(dim=0)) == 4 * 20
 
     def test_what_a_failing_trial_took_is_recorded(
         self, act: Act, monkeypatch: pytest.MonkeyPatch

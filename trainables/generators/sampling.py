@@ -126,9 +126,11 @@ class Pool(Sampler):
 
     def _grow(self, source: int, count: int) -> float:
         """Hold at least `count` samples of the source; the seconds that took."""
-        started = time.perf_counter()
         parts = [self._samples[source]] if source in self._samples else []
         have = sum(map(len, parts))
+        if have >= count:
+            return 0.0
+        started = time.perf_counter()
         for chunk in range(have // POOL_CHUNK, -(-count // POOL_CHUNK)):
             # Seeds of sources, chunks and studies must not meet.
             seed = (self._seed * 1_009 + source) * 100_003 + chunk
