@@ -1,13 +1,14 @@
 """MuGAN's unlearning beside a plain PyTorch loop with a DataLoader, in one process, turn by turn.
 
-    python benchmarks/loops.py [--turns 7] [--device cpu] [--artifacts ~/.cache/forgetune]
+    python benchmarks/loops.py [--turns 7] [--device cpu] [--precision bfloat16]
+                               [--artifacts ~/.cache/forgetune]
 
 The plain loop is what one writes from the thesis' Alg. 8: a DataLoader over the images, the
 reference asked for its answer on noise in each step, Adam as it comes, the model as it is built.
 Both start from one network and see as many samples; neither draws from a GAN here. Last comes a
 whole trial's unlearning on digits: the script draws each class' samples from its GAN, keeps those
 that the classifier knows, and goes through the plain loop; ours is a trial of a study whose pools
-are drawn. Printed are the median and the range of the turns' seconds and of their ratios.
+are drawn. With `--precision bfloat16` ours computes convolutions in that, the script does not. Printed are the median and the range of the turns' seconds and of their ratios.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from trainables.generators import dcgan
 from trainables.generators.sampling import ClassGenerators
 from trainables.methods.impair_repair import impair_repair
 from trainables.methods.mugan import MuGAN
+from trainables.models.classifier import Classifier
 from trainables.passes import run
 from trainables.workbench import Workbench
 
@@ -48,8 +50,10 @@ LEARNING_RATE, TEMPERATURE, FORGET_BATCH, RETAIN_BATCH = 1e-4, 4.0, 32, 64
 
 
 def plain(model: nn.Module, forget: Samples, retain: Samples) -> None:
-    """The loop with a DataLoader."""
+    """The loop with a DataLoader, in full precision."""
     model.to(memory_format=torch.contiguous_format)
+    if isinstance(model, Classifier):
+        model.autocast_to = None
     reference = copy.deepcopy(model).eval()
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     device = next(model.parameters()).device
@@ -166,12 +170,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--artifacts", type=Path, help="where they lie [default: built first]")
     given = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(given.device)
     for title, name, shape, width, per_class in CASES:
         model = models.build(name, shape, 10, width, seed=0).to(device)
+        model.to(memory_format=models.memory_format(name, shape))
+        if given.precision == "bfloat16":
+            assert isinstance(model, Classifier)
+            model.autocast_to = torch.bfloat16
         forget = drawn(shape, torch.zeros(per_class, dtype=torch.int64))
         retain = drawn(shape, torch.arange(1, 10).repeat(per_class))
         # The loader has its images where a script has them; ours are on the device.
@@ -185,10 +194,11 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         places = Places(artifacts=given.artifacts or Path(folder))
-        bench = Workbench(Scenario(dataset="digits", forget=(3,)), places, device)
+        scenario = Scenario(dataset="digits", forget=(3,), precision=given.precision)
+        bench = Workbench(scenario, places, device)
         trials = partial(scripted_trial, bench), partial(trial_of_a_study, bench)
         title = f"a trial on digits, {TRIAL_SAMPLES} samples a class"
-        compare(title, bench.base, *trials, given.turns)
+        compare(title, bench.learner(), *trials, given.turns)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,8 @@ class ScenarioSpec(_Section):
     """What is to be forgotten. What is left out is chosen to suit the dataset.
 
     `weights` is a .safetensors file of the base model; with the dataset "none" it is all there is,
-    and `image_size` (height and width in pixels) says what images the model takes.
+    and `image_size` (height and width in pixels) says what images the model takes. `precision` is
+    that of the convolutions of models that unlearn; they are measured in float32.
     """
 
     dataset: str = "digits"
@@ -88,6 +89,7 @@ class ScenarioSpec(_Section):
     anamnesis_alpha: Annotated[float, Field(ge=0, lt=1)] = 0.05
     anamnesis_batch_size: Annotated[int, Field(ge=2)] = 256
     anamnesis_epochs: Positive = 10
+    precision: Literal["float32", "bfloat16"] = "float32"
     weights: str | None = None
     image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from trainables.errors import Diverged, TrialTimeout
+from trainables.metrics.evaluate import BATCH, Answers, finite
+from trainables.models.classifier import full_precision
 from trainables.passes import PHASE_ENDS, Pass, Plan
 from trainables.training import check_finite
 
@@ -30,6 +32,7 @@ class Stack:
     def __init__(self, model: nn.Module, count: int) -> None:
         self.models = [copy.deepcopy(model) for _ in range(count)]
         self._skeleton = copy.deepcopy(model).train()
+        self._judged = copy.deepcopy(model).eval()
         self._parameters = _stacked([dict(m.named_parameters()) for m in self.models])
         self._buffers = _stacked([dict(m.named_buffers()) for m in self.models])
 
@@ -83,6 +86,34 @@ class Stack:
             for name, stacked in self._buffers.items():
                 stacked[index] = buffers[name]
         return losses.detach()
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits (k, n, classes) of all models in evaluation mode and full precision."""
+
+        def forward(
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor
+        ) -> Tensor:
+            outputs: Tensor = functional_call(self._judged, (parameters, buffers), (images,))
+            return outputs
+
+        # As much memory as one model takes.
+        parts = images.split(max(1, BATCH // len(self.models)))
+        with full_precision(self._judged):
+            ask = vmap(forward, in_dims=(0, 0, None))
+            return torch.cat([ask(self._parameters, self._buffers, part) for part in parts], dim=1)
+
+    def answers(self) -> list[Answers]:
+        """What each model answers, as long as they stay as they are; asking one asks all of them.
+
+        A model with logits that are not finite raises Diverged, and the others do not.
+        """
+        everyone = Answers(self.predict)
+
+        def of(position: int) -> Answers:
+            return Answers(lambda images: finite(everyone(images)[position]))
+
+        return [of(position) for position in range(len(self.models))]
 
 
 def run_together(

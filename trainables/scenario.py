@@ -90,6 +90,9 @@ class Scenario:
     The anamnesis index (eq. 10) counts steps on batches of `anamnesis_batch_size` until a model is
     right for 1 - `anamnesis_alpha` of what the base model was right for, `anamnesis_epochs` epochs
     at most.
+
+    `precision` ("float32" or "bfloat16") is that of the convolutions of models that unlearn.
+    Artifacts and measurements are float32's whatever it says.
     """
 
     dataset: str = "digits"
@@ -108,6 +111,7 @@ class Scenario:
     anamnesis_alpha: float = 0.05
     anamnesis_batch_size: int = 256
     anamnesis_epochs: int = 10
+    precision: str = "float32"
     inversion: Inversion = Inversion()
     weights: str | None = None
     image_shape: tuple[int, int, int] | None = None

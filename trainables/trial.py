@@ -19,8 +19,9 @@ from trainables.access import ZERO_SHOT, Granted
 from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTimeout, unknown
 from trainables.fused import Stack, run_together
 from trainables.metrics.anamnesis import anamnesis_index
-from trainables.metrics.evaluate import Measured
+from trainables.metrics.evaluate import Answers, Measured, answers_of
 from trainables.metrics.gap import gap
+from trainables.models.classifier import Classifier, full_precision
 from trainables.outcome import EXPENSIVE, Outcome, State
 from trainables.passes import Plan
 from trainables.training import check_finite
@@ -73,7 +74,7 @@ def trial_phases(
     limit = _TimeLimit(timeout)
     unlearned: nn.Module | None = None
     try:
-        model = clone(workbench.base)
+        model = workbench.learner()
         rng = torch.Generator(workbench.device).manual_seed(seed)
         phases = trial.method.unlearn(model, trial.access, rng)
         while True:
@@ -86,14 +87,15 @@ def trial_phases(
                 break
             unlearned = following
             if curve:
-                with limit, trial.timed("evaluate_seconds"):
-                    point = _on_validation(workbench, unlearned, expensive)
+                with limit, trial.timed("evaluate_seconds"), full_precision(unlearned):
+                    answers = answers_of(unlearned)
+                    point = _on_validation(workbench, answers, expensive)
                 trial.points.append({"seconds": trial.costs["unlearn_seconds"], **point})
                 yield trial.outcome(State.PRUNED), None
         if unlearned is None:
             raise RuntimeError("the method yielded no model")
-        with limit, trial.timed("evaluate_seconds"):
-            measured = _measure(workbench, unlearned, expensive)
+        with limit, trial.timed("evaluate_seconds"), full_precision(unlearned):
+            measured = _measure(workbench, unlearned, answers_of(unlearned), expensive)
         yield trial.outcome(State.COMPLETE, measured), _to_keep(unlearned)
     except Exception as error:  # a failing trial must never take the study down
         yield trial.failed(error), None
@@ -111,7 +113,7 @@ def run_trials_together(
     """`run_trial` of several trials of one study at once; what came of each, in their order.
 
     Their steps are one batched computation as far as they are alike (`trainables.fused`), with
-    results that equal separate ones up to rounding. The time of unlearning is shared out evenly.
+    results that equal separate ones up to rounding. Their seconds are shared out evenly.
     `timeout` is in seconds of each trial's share. Raises InvalidRequest as `run_trial` does, and
     for a method that is no plan of passes.
     """
@@ -121,10 +123,9 @@ def run_trials_together(
     ]
     limit = _TimeLimit(None if timeout is None else timeout * len(trials))
     spent: dict[str, float] = {}
-    ended: list[tuple[Outcome, nn.Module | None]] = []
     try:
         with limit, _stopwatch(spent, "unlearn_seconds", workbench.device):
-            stack = Stack(workbench.base, len(trials))
+            stack = Stack(workbench.learner(), len(trials))
             rngs = [torch.Generator(workbench.device).manual_seed(seed) for seed in seeds]
             plans = [
                 _plan(trial.method)(model, trial.access, rng)
@@ -136,22 +137,33 @@ def run_trials_together(
     except Exception as error:  # of no trial in particular
         return [(trial.failed(error), None) for trial in trials]
     saved = workbench.settle_draws() / len(trials)
-    for trial, model, failure in zip(trials, stack.models, failures, strict=True):
-        trial.costs["unlearn_seconds"] = spent["unlearn_seconds"] / len(trials) + saved
-        trial.costs["saved_seconds"] = saved
+    found: list[Measured | Exception] = []
+    for model, failure, answers in zip(stack.models, failures, stack.answers(), strict=True):
         try:
             if failure is not None:
                 raise failure
-            with limit, trial.timed("evaluate_seconds"):
-                measured = _measure(workbench, model, expensive)
-            ended.append((trial.outcome(State.COMPLETE, measured), _to_keep(clone(model))))
+            watch = _stopwatch(spent, "evaluate_seconds", workbench.device)
+            with limit, watch, full_precision(model):
+                found.append(_measure(workbench, model, answers, expensive))
         except Exception as error:
-            ended.append((trial.failed(error), None))
+            found.append(error)
+    ended: list[tuple[Outcome, nn.Module | None]] = []
+    for trial, model, measured in zip(trials, stack.models, found, strict=True):
+        trial.costs |= {name: seconds / len(trials) for name, seconds in spent.items()}
+        trial.costs["unlearn_seconds"] += saved
+        trial.costs["saved_seconds"] = saved
+        if isinstance(measured, Exception):
+            ended.append((trial.failed(measured), None))
+        else:
+            ended.append((trial.outcome(State.COMPLETE, measured), _to_keep(clone(model))))
     return ended
 
 
 def _to_keep(model: nn.Module) -> nn.Module:
-    """In the layout in which weights are saved, which may not be that in which they are fast."""
+    """In full precision, and in the layout in which weights are saved, which may not be that in
+    which they are fast."""
+    if isinstance(model, Classifier):
+        model.autocast_to = None
     return model.to(memory_format=torch.contiguous_format)
 
 
@@ -235,33 +247,35 @@ class _Trial:
         return self.outcome(_classify(error), reason=_describe(error))
 
 
-def _measure(workbench: Workbench, model: nn.Module, expensive: tuple[str, ...]) -> Measured:
+def _measure(
+    workbench: Workbench, model: nn.Module, answers: Answers, expensive: tuple[str, ...]
+) -> Measured:
     """Every metric that the scenario allows: without data, the synthetic ones alone."""
     metrics: dict[str, float] = {}
     by_class: dict[str, list[float | None]] = {}
     if workbench.has_data:
         retrained = workbench.references["retrained"]
-        found, by_class = workbench.evaluator.measure(model)
-        metrics = {**found, **workbench.comparison(model)}
+        found, by_class = workbench.evaluator.measure(answers)
+        metrics = {**found, **workbench.comparison(model, answers)}
         for prefix in ("", "test_"):
             metrics[f"{prefix}gap"] = gap(metrics, retrained, prefix)
     if "anamnesis" in expensive:
         metrics |= _anamnesis(workbench, model)
     if "synthetic" in expensive:
-        metrics |= workbench.synthetic(model)
+        metrics |= workbench.synthetic(answers)
     return Measured(metrics, by_class)
 
 
 def _on_validation(
-    workbench: Workbench, model: nn.Module, expensive: tuple[str, ...]
+    workbench: Workbench, answers: Answers, expensive: tuple[str, ...]
 ) -> dict[str, float]:
     """What can steer a search."""
     metrics: dict[str, float] = {}
     if workbench.has_data:
-        metrics = workbench.evaluator.on_validation(model)
+        metrics = workbench.evaluator.on_validation(answers)
         metrics["gap"] = gap(metrics, workbench.references["retrained"])
     if "synthetic" in expensive:
-        metrics |= workbench.synthetic(model)
+        metrics |= workbench.synthetic(answers)
     return metrics
 
 

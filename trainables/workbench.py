@@ -36,8 +36,9 @@ from trainables.generators.sampling import (
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.anamnesis import Relearning, relearn
 from trainables.metrics.compare import Comparison
-from trainables.metrics.evaluate import Evaluator, predict
+from trainables.metrics.evaluate import Evaluator, answers_of, predict
 from trainables.metrics.synthetic import SyntheticEvaluator
+from trainables.models.classifier import Classifier
 from trainables.recipes import GAN, Origin, classes_of, inversion_seed
 from trainables.remote import Remote
 from trainables.scenario import NO_DATASET, Places, Scenario
@@ -131,6 +132,15 @@ class Workbench:
         """The classifier that must forget, in evaluation mode. Never changed: clone it."""
         return self._model(self._artifact("base"))
 
+    def learner(self) -> nn.Module:
+        """A copy of the base model that computes in the scenario's precision: what a trial starts
+        from."""
+        model = clone(self.base)
+        if self.scenario.precision == "bfloat16":
+            assert isinstance(model, Classifier)
+            model.autocast_to = torch.bfloat16
+        return model
+
     @cached_property
     def retrained(self) -> nn.Module:
         """The gold standard: trained from scratch without the forget classes. Never changed."""
@@ -139,7 +149,7 @@ class Workbench:
     @cached_property
     def comparison(self) -> Comparison:
         untrained = self._fresh_model(self.scenario.evaluation_seed)
-        return Comparison(self.dataset, self.scenario.forget, self.retrained, untrained)
+        return Comparison(self.evaluator, self.retrained, untrained)
 
     def relearn(self, model: nn.Module) -> Relearning:
         """How soon a copy of `model` knows the forget classes again (eq. 10)."""
@@ -479,8 +489,9 @@ class Workbench:
     def _measure_references(self) -> Built:
         facts: dict[str, Any] = {"by_class": {}}
         for name, model in {"base": self.base, "retrained": self.retrained}.items():
-            metrics, facts["by_class"][name] = self.evaluator.measure(model)
-            facts[name] = {**metrics, **self.comparison(model)}
+            answers = answers_of(model)
+            metrics, facts["by_class"][name] = self.evaluator.measure(answers)
+            facts[name] = {**metrics, **self.comparison(model, answers)}
         return {}, facts
 
     def _record_log(self) -> Built:

@@ -59,6 +59,10 @@ Gan = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="what MuGAN draws from: dcgan, cgan or wgan-gp [default: dcgan]"),
 ]
+Precision = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="of unlearning: bfloat16 suits GPUs and new CPUs [default: float32]"),
+]
 Weights = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help=".safetensors file of the base model, which is then not trained"),
@@ -106,8 +110,9 @@ def scenario(
     width: float | None,
     forget: list[str] | None,
     gan: str | None,
-    weights: Path | None,
-    image_size: str | None,
+    weights: Path | None = None,
+    image_size: str | None = None,
+    precision: str | None = None,
 ) -> dict[str, Any]:
     """The scenario of a specification, as far as it was given."""
     return given(
@@ -118,6 +123,7 @@ def scenario(
         gan=gan,
         weights=None if weights is None else str(weights),
         image_size=None if image_size is None else _pixels(image_size),
+        precision=precision,
     )
 
 

@@ -24,6 +24,7 @@ from search.cli.options import (
     OptionalFloat,
     OptionalInt,
     OptionalStr,
+    Precision,
     Results,
     Set,
     SpecFile,
@@ -42,6 +43,7 @@ def run(
     width: Width = None,
     forget: Forget = None,
     gan: Gan = None,
+    precision: Precision = None,
     weights: Weights = None,
     zero_shot: ZeroShot = False,
     image_size: ImageSize = None,
@@ -134,7 +136,9 @@ def run(
         trial_timeout=trial_timeout,
         time_budget=time_budget,
         concurrency=concurrency,
-        scenario=options.scenario(dataset, model, width, forget, gan, weights, image_size),
+        scenario=options.scenario(
+            dataset, model, width, forget, gan, weights, image_size, precision
+        ),
         space=options.settings(settings),
         resources=options.given(**resources),
     )
@@ -235,6 +239,7 @@ def trial(
     width: Width = None,
     forget: Forget = None,
     gan: Gan = None,
+    precision: Precision = None,
     weights: Weights = None,
     zero_shot: ZeroShot = False,
     image_size: ImageSize = None,
@@ -271,7 +276,9 @@ def trial(
         method=method,
         metrics=metrics or None,
         trial_timeout=trial_timeout,
-        scenario=options.scenario(dataset, model, width, forget, gan, weights, image_size),
+        scenario=options.scenario(
+            dataset, model, width, forget, gan, weights, image_size, precision
+        ),
         space=options.settings(settings),
     )
     if zero_shot:

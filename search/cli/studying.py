@@ -19,6 +19,7 @@ from search.cli.options import (
     Model,
     OptionalInt,
     OptionalStr,
+    Precision,
     Results,
     Set,
     Width,
@@ -55,6 +56,7 @@ def compare(
     width: Width = None,
     forget: Forget = None,
     gan: Gan = None,
+    precision: Precision = None,
     trials: Annotated[
         OptionalInt, typer.Option(help="trials of each method's search [default: 100]")
     ] = None,
@@ -85,7 +87,7 @@ def compare(
     overrides = options.given(
         trials=trials,
         metrics=metrics or None,
-        scenario=options.scenario(dataset, model, width, forget, gan, None, None),
+        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
     )
     for name in methods:
         known.check_known(name)
@@ -122,6 +124,7 @@ def sensitivity(
     width: Width = None,
     forget: Forget = None,
     gan: Gan = None,
+    precision: Precision = None,
     settings: Set = None,
     paper: Annotated[
         bool, typer.Option("--paper", help="the grids of the thesis' tables 7-14")
@@ -170,7 +173,8 @@ def sensitivity(
         raise InvalidRequest("give one hyperparameter, or two for a map, or --paper")
     console, places = Console(stderr=True), options.places(data, artifacts)
     overrides = options.given(
-        method=method, scenario=options.scenario(dataset, model, width, forget, gan, None, None)
+        method=method,
+        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
     )
     about = _origin(study, spec, overrides, results, places)
     fixed, origin = _configuration(about, results, settings)
@@ -231,6 +235,7 @@ def classes(
     width: Width = None,
     forget: Forget = None,
     gan: Gan = None,
+    precision: Precision = None,
     settings: Set = None,
     targets: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -278,7 +283,7 @@ def classes(
     overrides = options.given(
         method=method,
         trials=trials,
-        scenario=options.scenario(dataset, model, width, forget, gan, None, None),
+        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
     )
     about = _origin(study, spec, overrides, results, places)
     if about.scenario.dataset == "none":

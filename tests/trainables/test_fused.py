@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainables.toys import rng, state
-from trainables import methods, models
+from trainables import fused, methods, models
 from trainables.access import Granted
 from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTimeout
 from trainables.fused import Stack, run_together
+from trainables.metrics.evaluate import predict
 from trainables.outcome import State
 from trainables.passes import PHASE_ENDS, Pass, Plan, run
 from trainables.training import adam
@@ -203,6 +204,39 @@ def test_steps_are_really_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     stack = Stack(network(), 4)
     together([training(model, 1e-3) for model in stack.models], stack)
     assert shared == [4] * 6  # two epochs of 90 samples in batches of 32
+
+
+def test_models_of_a_stack_answer_together_as_they_do_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = Stack(network(), 3)
+    together([training(m, r) for m, r in zip(stack.models, (1e-3, 1e-4, 1e-2), strict=True)], stack)
+    asked: list[int] = []
+    before = Stack.predict
+
+    def counting(self: Stack, images: Tensor) -> Tensor:
+        asked.append(len(images))
+        return before(self, images)
+
+    monkeypatch.setattr(Stack, "predict", counting)
+    monkeypatch.setattr(fused, "BATCH", 30)  # several parts, the last of another size
+    answers = stack.answers()
+    for model, answer in zip(stack.models, answers, strict=True):
+        torch.testing.assert_close(answer(IMAGES), predict(model, IMAGES), rtol=1e-8, atol=1e-8)
+    assert asked == [len(IMAGES)]
+    assert not torch.equal(answers[0](IMAGES), answers[1](IMAGES))
+
+
+def test_one_whose_outputs_are_no_numbers_does_not_keep_the_others_from_answering() -> None:
+    stack = Stack(network(), 3)
+    with torch.no_grad():
+        stack.models[1].classifier.weight.fill_(float("nan"))  # type: ignore[union-attr,operator]
+    first, second, third = stack.answers()
+    expected = predict(network(), IMAGES)
+    torch.testing.assert_close(first(IMAGES), expected, rtol=1e-8, atol=1e-8)
+    with pytest.raises(Diverged, match="outputs became non-finite"):
+        second(IMAGES)
+    torch.testing.assert_close(third(IMAGES), expected, rtol=1e-8, atol=1e-8)
 
 
 def test_models_of_a_stack_are_slices_of_it() -> None:

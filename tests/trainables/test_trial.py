@@ -22,7 +22,7 @@ from trainables.access import Access, Granted
 from trainables.data import Samples
 from trainables.errors import DataError, Diverged, InvalidRequest
 from trainables.methods import mugan
-from trainables.metrics.evaluate import Measured
+from trainables.metrics.evaluate import Answers, Measured
 from trainables.metrics.gap import gap
 from trainables.outcome import CURVE, METRICS, Outcome, State
 from trainables.passes import Plan
@@ -486,9 +486,9 @@ class TestRecord:
         )
         evaluator = bench.evaluator
 
-        def evaluate(model: nn.Module) -> Measured:
+        def evaluate(answers: Answers) -> Measured:
             clock[0] += 3
-            return evaluator.measure(model)
+            return evaluator.measure(answers)
 
         def deed(*_: object) -> None:
             clock[0] += 20

@@ -22,7 +22,7 @@ from trainables.data import Samples
 from trainables.errors import GeneratorError
 from trainables.generators import dcgan, kegnet
 from trainables.generators.sampling import Ensemble
-from trainables.metrics.evaluate import predict
+from trainables.metrics.evaluate import answers_of, predict
 from trainables.recipes import HOLDOUT, INVERTED, RECIPES, inversion_seed
 from trainables.scenario import Inversion, Places, Scenario
 from trainables.sources import SPLIT_SEED, stratified
@@ -265,7 +265,7 @@ class TestTraining:
 
     def test_the_reference_metrics_are_those_of_the_models(self, bench: Workbench) -> None:
         for name, model in (("base", bench.base), ("retrained", bench.retrained)):
-            measured = {**bench.evaluator(model), **bench.comparison(model)}
+            measured = {**bench.evaluator(model), **bench.comparison(model, answers_of(model))}
             assert bench.references[name] == measured
             found = bench.references_by_class[name]["test_class_accuracy"]
             assert len(found) == 3
@@ -670,7 +670,7 @@ class TestInverted:
             return real
 
         monkeypatch.setattr(kegnet, "draw", draw)
-        found = bench.synthetic(bench.base)
+        found = bench.synthetic(answers_of(bench.base))
         assert found["synthetic_gap"] == 50
         assert len(drawn) == 2
         assert all(

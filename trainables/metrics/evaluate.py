@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -28,9 +29,38 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     logits = torch.cat([model(part) for part in images.split(BATCH)])
     for module, was_training in modes:
         module.training = was_training
+    return finite(logits)
+
+
+def finite(logits: Tensor) -> Tensor:
+    """The same. Raises Diverged for any that are not finite."""
     if not bool(logits.isfinite().all()):
         raise Diverged("the outputs became non-finite")
     return logits
+
+
+class Answers:
+    """Logits that are asked for once for each set of images, whoever wants to look at them.
+
+    `ask` gives them for images (n, c, h, w). Sets are told apart by identity, so the same tensor
+    must be handed in again.
+    """
+
+    def __init__(self, ask: Callable[[Tensor], Tensor]) -> None:
+        self._ask = ask
+        self._given: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        for asked, logits in self._given:
+            if asked is images:
+                return logits
+        self._given.append((images, self._ask(images)))
+        return self._given[-1][1]
+
+
+def answers_of(model: nn.Module) -> Answers:
+    """What `model` answers, as long as it stays as it is. Asking raises Diverged as `predict`."""
+    return Answers(partial(predict, model))
 
 
 class Measured(NamedTuple):
@@ -44,45 +74,52 @@ class Measured(NamedTuple):
 class Evaluator:
     """Evaluates models on one dataset and one set of forget classes.
 
-    `seed` fixes the attack's draws: which members it sees and its bootstraps. The same model
-    always gets the same figures.
+    `held_out` are the validation ("") and the test ("test_") images, `targets` the training samples
+    of the forget classes. `seed` fixes the attack's draws: which members it sees and its
+    bootstraps. The same model always gets the same figures.
     """
 
     def __init__(self, dataset: Dataset, forget: tuple[int, ...], seed: int) -> None:
-        self._held_out = {"": dataset.validation, "test_": dataset.test}
+        self.held_out = {"": dataset.validation, "test_": dataset.test}
+        self.targets = dataset.train.of(forget)
         self._forget = torch.tensor(forget, device=dataset.test.labels.device)
         self._seed = seed
-        self._targets = dataset.train.of(forget)
         retain = dataset.train.without(forget)
         # The attack balances its classes, so more members than non-members would not be seen: of
         # these each split's attack takes as many as it has samples.
-        most = max(len(samples) for samples in self._held_out.values())
+        most = max(len(samples) for samples in self.held_out.values())
         rng = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(retain), generator=rng)[:most]
-        self._members = retain.where(chosen.to(retain.labels.device))
+        members = retain.images[chosen.to(retain.labels.device)]
+        self._members = {name: members[: len(part)] for name, part in self.held_out.items()}
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Accuracies and MIA in percent, on validation and (prefixed `test_`) on test images."""
-        return self.measure(model).metrics
+        return self.measure(answers_of(model)).metrics
 
-    def measure(self, model: nn.Module) -> Measured:
-        """The same, and accuracies class by class."""
-        return self._measure(model, self._held_out)
+    def measure(self, answers: Answers) -> Measured:
+        """The same of a model that gives these answers, and accuracies class by class."""
+        return self._measure(answers, self.held_out)
 
-    def on_validation(self, model: nn.Module) -> dict[str, float]:
+    def on_validation(self, answers: Answers) -> dict[str, float]:
         """The same on validation images alone: what steers a search."""
-        return self._measure(model, {"": self._held_out[""]}).metrics
+        return self._measure(answers, [""]).metrics
 
-    def _measure(self, model: nn.Module, held_out: Mapping[str, Samples]) -> Measured:
-        most = max(len(samples) for samples in held_out.values())
-        members = self._entropy(model, self._members.images[:most])
-        targets = self._entropy(model, self._targets.images)
+    def forgotten(self, samples: Samples) -> Tensor:
+        """Which of the samples (n,) are of the forget classes."""
+        return torch.isin(samples.labels, self._forget)
+
+    def _measure(self, answers: Answers, splits: Iterable[str]) -> Measured:
+        most = max((self._members[prefix] for prefix in splits), key=len)
+        members = entropy(answers(most)).cpu()
+        targets = entropy(answers(self.targets.images)).cpu()
         metrics: dict[str, float] = {}
         by_class: dict[str, list[float | None]] = {}
-        for prefix, samples in held_out.items():
-            logits = predict(model, samples.images)
+        for prefix in splits:
+            samples = self.held_out[prefix]
+            logits = answers(samples.images)
             by_class[prefix + "class_accuracy"] = class_accuracy(logits, samples.labels)
-            forgotten = torch.isin(samples.labels, self._forget)
+            forgotten = self.forgotten(samples)
             for name, mask in (("forget_accuracy", forgotten), ("retain_accuracy", ~forgotten)):
                 metrics[prefix + name] = accuracy(logits[mask], samples.labels[mask])
             metrics[prefix + "mia"] = membership(
@@ -92,7 +129,3 @@ class Evaluator:
                 self._seed,
             )
         return Measured(metrics, by_class)
-
-    @staticmethod
-    def _entropy(model: nn.Module, images: Tensor) -> Tensor:
-        return entropy(predict(model, images)).cpu()

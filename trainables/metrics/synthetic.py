@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainables.errors import GeneratorError
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.divergence import kl_divergence
-from trainables.metrics.evaluate import predict
+from trainables.metrics.evaluate import Answers, predict
 
 IDEAL = {"synthetic_forget_accuracy": 0.0, "synthetic_retain_accuracy": 100.0}
 """What a model has that forgot everything it should and nothing else."""
@@ -39,12 +39,12 @@ class SyntheticEvaluator:
                     "invert for longer (inversion.steps)"
                 )
 
-    def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Percent of images of the forget classes, and of the others, that are still called what
-        the base model calls them; the mean distance of the two to the ideal, in points; and
-        KL(base || model) on the others in nats, which still tells models apart when both
-        accuracies are at their ideal."""
-        logits = predict(model, self._images)
+    def __call__(self, answers: Answers) -> dict[str, float]:
+        """Of a model that gives these answers: percent of images of the forget classes, and of the
+        others, that are still called what the base model calls them; the mean distance of the two
+        to the ideal, in points; and KL(base || model) on the others in nats, which still tells
+        models apart when both accuracies are at their ideal."""
+        logits = answers(self._images)
         found = {}
         for name, mask in (("forget", self._forgotten), ("retain", ~self._forgotten)):
             found[f"synthetic_{name}_accuracy"] = accuracy(logits[mask], self._labels[mask])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.errors import InvalidRequest
+from trainables.models.classifier import Classifier
 
 
 def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -15,7 +16,7 @@ def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Se
     )
 
 
-class AllCNN(nn.Module):
+class AllCNN(Classifier):
     """Eight convolutions, two of them with stride 2 instead of pooling.
 
     1,620,010 parameters at 3x32x32, 10 classes and width 1; `width` scales the 96 and 192
@@ -40,8 +41,3 @@ class AllCNN(nn.Module):
             _block(wide, wide, kernel=1),
         )
         self.classifier = nn.Linear(wide, num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.features(images)
-        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
-        return logits

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trainables.errors import InvalidRequest
+from trainables.models.classifier import Classifier
 
 
 def _block(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
@@ -27,7 +28,7 @@ class _Residual(nn.Module):
         return features + self.layers(features)  # type: ignore[no-any-return]
 
 
-class ResNet9(nn.Module):
+class ResNet9(Classifier):
     """Four convolutions of 64 to 512 channels, two residual pairs, a global max-pool, one linear
     layer.
 
@@ -51,7 +52,5 @@ class ResNet9(nn.Module):
         )
         self.classifier = nn.Linear(512, num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.features(images)
-        logits: Tensor = self.classifier(features.amax(dim=(2, 3)))
-        return logits
+    def pooled(self, maps: Tensor) -> Tensor:
+        return maps.amax(dim=(2, 3))

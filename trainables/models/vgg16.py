@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.errors import InvalidRequest
+from trainables.models.classifier import Classifier
 
 GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
-class VGG16(nn.Module):
+class VGG16(Classifier):
     """Thirteen 3x3 convolutions with bias in five groups, each followed by a max-pool.
 
     14,728,266 parameters at 3x32x32 and 10 classes. Images smaller than 32x32 get as many of the
@@ -37,8 +38,3 @@ class VGG16(nn.Module):
                 layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(inputs, num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.features(images)
-        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
-        return logits

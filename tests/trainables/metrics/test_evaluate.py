@@ -14,8 +14,9 @@ from tests.trainables.toys import rng, same, state
 from trainables import models
 from trainables.data import Dataset, Samples
 from trainables.metrics import evaluate
+from trainables.metrics.compare import Comparison
 from trainables.metrics.entropy import entropy
-from trainables.metrics.evaluate import Evaluator, predict
+from trainables.metrics.evaluate import Answers, Evaluator, answers_of, predict
 
 FORGET = (1,)
 STEERING = ("forget_accuracy", "retain_accuracy", "mia")
@@ -169,7 +170,7 @@ def test_the_order_of_images_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_split_has_its_accuracies_class_by_class(dataset: Dataset) -> None:
-    found = Evaluator(dataset, FORGET, seed=0).measure(Constant(2))
+    found = Evaluator(dataset, FORGET, seed=0).measure(answers_of(Constant(2)))
     assert found.metrics == Evaluator(dataset, FORGET, seed=0)(Constant(2))
     right = [0.0, 0.0, 100.0]
     assert found.by_class == {"class_accuracy": right, "test_class_accuracy": right}
@@ -179,7 +180,7 @@ def test_class_accuracies_agree_with_those_of_the_forget_and_retain_classes(
     dataset: Dataset,
 ) -> None:
     model = untrained()
-    metrics, by_class = Evaluator(dataset, FORGET, seed=0).measure(model)
+    metrics, by_class = Evaluator(dataset, FORGET, seed=0).measure(answers_of(model))
     for prefix, split in (("", dataset.validation), ("test_", dataset.test)):
         counts = torch.bincount(split.labels, minlength=3).tolist()
         first, forgotten, third = by_class[f"{prefix}class_accuracy"]
@@ -188,3 +189,22 @@ def test_class_accuracies_agree_with_those_of_the_forget_and_retain_classes(
         assert third is not None
         kept = (first * counts[0] + third * counts[2]) / (counts[0] + counts[2])
         assert kept == pytest.approx(metrics[f"{prefix}retain_accuracy"])
+
+
+def test_a_model_is_asked_once_about_the_same_images(dataset: Dataset) -> None:
+    asked: list[int] = []
+
+    def ask(images: Tensor) -> Tensor:
+        asked.append(len(images))
+        return torch.eye(3)[torch.arange(len(images)) % 3]
+
+    answers = Answers(ask)
+    judge = Evaluator(dataset, FORGET, seed=0)
+    assert judge.measure(answers).metrics == judge.measure(answers).metrics
+    judge_again = Comparison(judge, untrained(), untrained())
+    judge_again(untrained(), answers)
+    # 60 members of D_r, 20 training samples to be forgotten, 40 validation and 60 test images.
+    assert asked == [60, 20, 40, 60]
+    copied = dataset.test.images.clone()
+    assert torch.equal(answers(copied), answers(dataset.test.images))
+    assert asked[4:] == [60], "equal images are not the same images"

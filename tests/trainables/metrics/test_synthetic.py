@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import Diverged, GeneratorError
+from trainables.metrics.evaluate import answers_of
 from trainables.metrics.synthetic import SyntheticEvaluator, synthetic_gap
 from trainables.outcome import METRICS
 
@@ -44,7 +45,13 @@ def says(labels: list[int]) -> Table:
 
 def evaluator(forget: tuple[int, ...] = (1,), labels: list[int] | None = None) -> Any:
     given = LABELS if labels is None else labels
-    return SyntheticEvaluator(says(given), images(len(given)), forget)
+    return judge_of(says(given), len(given), forget)
+
+
+def judge_of(base: nn.Module, count: int, forget: tuple[int, ...]) -> Any:
+    """Judges models by what they answer."""
+    judge = SyntheticEvaluator(base, images(count), forget)
+    return lambda model: judge(answers_of(model))
 
 
 def test_the_base_model_itself_has_kept_all_and_forgotten_nothing() -> None:
@@ -92,11 +99,11 @@ def test_divergence_is_the_base_model_s_from_the_model_on_images_of_other_classe
     up, even = [log(3), 0.0], [0.0, 0.0]  # 3/4 and 1/4; 1/2 each
     base = Table([up, [0.0, log(3)], up])
     model = Table([even, [5.0, -5.0], up])
-    found = SyntheticEvaluator(base, images(3), (1,))(model)
+    found = judge_of(base, 3, (1,))(model)
     # The mean of KL(base || model) and of 0; the second image is of the forget class.
     expected = (0.75 * log(3 / 2) + 0.25 * log(1 / 2)) / 2
     assert found["synthetic_retain_kl"] == pytest.approx(expected)
-    other_way = SyntheticEvaluator(Table([even, [0.0, 1.0], up]), images(3), (1,))
+    other_way = judge_of(Table([even, [0.0, 1.0], up]), 3, (1,))
     turned = other_way(Table([up, even, up]))["synthetic_retain_kl"]
     assert turned == pytest.approx((0.5 * log(2 / 3) + 0.5 * log(2)) / 2)
 

@@ -1,0 +1,53 @@
+"""What the classifiers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """Convolutions, their maps pooled to one value a channel, one linear layer.
+
+    Maps (n, c, h, w) to logits (n, num_classes). Where `autocast_to` names a dtype, convolutions
+    are computed in it, from weights that stay as they are (Micikevicius et al. 2018, "Mixed
+    Precision Training"); the linear layer is not, so that losses see logits in full precision.
+    Copies take it along.
+    """
+
+    features: nn.Module
+    classifier: nn.Linear
+    autocast_to: torch.dtype | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.autocast_to is None:
+            maps: Tensor = self.features(images)
+        else:
+            # A step uses each weight once, so keeping what it is cast to gains nothing.
+            with torch.autocast(images.device.type, self.autocast_to, cache_enabled=False):
+                maps = self.features(images)
+            maps = maps.to(images.dtype)
+        logits: Tensor = self.classifier(self.pooled(maps))
+        return logits
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """(n, channels) of maps (n, channels, h, w)."""
+        return maps.mean(dim=(2, 3))
+
+
+@contextmanager
+def full_precision(model: nn.Module) -> Iterator[None]:
+    """Has `model` compute in its weights' own precision for as long as the body runs."""
+    before = getattr(model, "autocast_to", None)
+    if before is None:
+        yield
+        return
+    assert isinstance(model, Classifier)
+    model.autocast_to = None
+    try:
+        yield
+    finally:
+        model.autocast_to = before
