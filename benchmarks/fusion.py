@@ -1,10 +1,13 @@
 """Trials that share their steps beside the same trials one after the other, turn by turn.
 
     python benchmarks/fusion.py [--together 2 4 8] [--device cpu] [--width 0.25] [--pixels 8]
+    python benchmarks/fusion.py --width 0.02 --pixels 4 --batch 2 --together 8 16 32 --trials-only
 
-Training alone, on random images: AllCNN with batches of 64, as `trainables.fused` runs it; ten
-DCGANs, and five generators inverted from one classifier, as a study prepares them. Printed is how
-many times as fast they are together as one after the other, median and range of the turns.
+Training alone, on random images: AllCNN as `trainables.fused` runs it; ten DCGANs, and five
+generators inverted from one classifier, as a study prepares them. Printed is how many times as fast
+they are together as one after the other, median and range of the turns. The second command is about
+a network so small that a step is nothing but starting its kernels, as a step of a small network is
+on a large GPU.
 """
 
 from __future__ import annotations
@@ -31,8 +34,9 @@ SAMPLES, BATCH = 640, 64
 DCGAN_SAMPLES, STEPS = 128, 20
 
 
-def plan(model: nn.Module, rate: float, images: torch.Tensor, labels: torch.Tensor) -> Plan:
-    yield Pass(images, (labels,), BATCH, functional.cross_entropy, adam(model.parameters(), rate))
+def plan(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch: int) -> Plan:
+    optimizer = adam(model.parameters(), 1e-4)
+    yield Pass(images, (labels,), batch, functional.cross_entropy, optimizer)
 
 
 def main() -> None:
@@ -43,6 +47,8 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--pixels", type=int, default=8)
     parser.add_argument("--channels", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--trials-only", action="store_true", help="no generators")
     given = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(given.device)
@@ -50,6 +56,7 @@ def main() -> None:
     images = torch.rand(SAMPLES, *shape, device=device) * 2 - 1
     labels = torch.randint(10, (SAMPLES,), device=device)
     base = models.build("allcnn", shape, 10, given.width, seed=0).to(device)
+    base.to(memory_format=models.memory_format("allcnn", shape))  # as a study has it
 
     def now() -> float:
         if device.type == "cuda":
@@ -63,14 +70,14 @@ def main() -> None:
         copies = [copy.deepcopy(base) for _ in range(count)]
         started = now()
         for seed, model in enumerate(copies):
-            for _ in run(plan(model, 1e-4, images, labels), model, rng(seed)):
+            for _ in run(plan(model, images, labels, given.batch), model, rng(seed)):
                 pass
         return now() - started
 
     def shared(count: int) -> float:
         stack = Stack(base, count)
         started = now()
-        plans = [plan(model, 1e-4, images, labels) for model in stack.models]
+        plans = [plan(model, images, labels, given.batch) for model in stack.models]
         failures = run_together(stack, plans, [rng(seed) for seed in range(count)])
         assert failures == [None] * count
         return now() - started
@@ -94,6 +101,8 @@ def main() -> None:
         turns = [(separate(count), shared(count)) for _ in range(given.turns)]
         rate = count * SAMPLES / median(other for _, other in turns)
         print(f"{count} trials together: {_ratio(turns)}, {rate:,.0f} samples/s", flush=True)
+    if given.trials_only:
+        return
     for name, train, count in (("DCGANs", dcgans, 10), ("inversions", inversions, 5)):
         seeds = list(range(count))
         one_by_one = [[seed] for seed in seeds]

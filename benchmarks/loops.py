@@ -8,7 +8,8 @@ reference asked for its answer on noise in each step, Adam as it comes, the mode
 Both start from one network and see as many samples; neither draws from a GAN here. Last comes a
 whole trial's unlearning on digits: the script draws each class' samples from its GAN, keeps those
 that the classifier knows, and goes through the plain loop; ours is a trial of a study whose pools
-are drawn. With `--precision bfloat16` ours computes convolutions in that, the script does not. Printed are the median and the range of the turns' seconds and of their ratios.
+are drawn. With `--precision bfloat16` ours computes convolutions in that, the script does not.
+Printed are the median and the range of the turns' seconds and of their ratios.
 """
 
 from __future__ import annotations

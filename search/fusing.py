@@ -12,8 +12,9 @@ from search.spec import StudySpec
 from trainables import methods
 from trainables.memory import gpu_bytes
 
-MOST = 8
-"""Beyond this the kernels of a step are large enough by themselves."""
+MOST = 16
+"""Where starting kernels is all that a step takes, so many are nine times as fast as one after the
+other (benchmarks/fusion.py); a searcher that is asked for more at a time learns from fewer."""
 
 MARGIN = 2.0
 """How much more than its model's shape tells a trial may take: samples, a copy of the model, what

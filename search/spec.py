@@ -113,7 +113,7 @@ class InversionSpec(_Section):
 class Resources(_Section):
     """What one trial holds. `gpus_per_trial` may be a fraction; left out, it is 1 where there is
     a GPU and 0 elsewhere. As many as `fuse` trials share a trial's place, as one computation;
-    "auto" has as many as fit into a GPU's memory, up to eight, and one on a CPU."""
+    "auto" has as many as fit into a GPU's memory, up to sixteen, and one on a CPU."""
 
     cpus_per_trial: Positive = 1
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None

@@ -1,58 +1,47 @@
 """Several trials of one study as one batched computation.
 
-Trials of a study start from one network and differ in hyperparameters and seeds. Their networks'
-weights are stacked, so that a step of all of them is one step of a wider network: small kernels,
-which leave a GPU idle, become large ones (Wang et al. 2021, "Horizontally Fused Training Array").
-Each trial keeps its own batches, loss weights, optimiser state and random source.
+Trials of a study start from one network and differ in hyperparameters and seeds. A step of all of
+them is one step of a wider network (`trainables.wide`): small kernels, which leave a GPU idle,
+become large ones. Each trial keeps its own batches, loss weights, optimiser state and random
+source.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from trainables.errors import Diverged, TrialTimeout
 from trainables.metrics.evaluate import BATCH, Answers, finite
-from trainables.models.classifier import full_precision
+from trainables.models.classifier import Classifier
 from trainables.passes import PHASE_ENDS, Pass, Plan
 from trainables.training import check_finite
+from trainables.wide import JointAdam, Wide
 
 
 class Stack:
-    """`count` copies of `model`, whose weights and statistics are slices of common tensors.
+    """`count` copies of `model` that take steps and answer together, as slices of wide networks.
 
-    `models` are ordinary networks: what changes one of them changes the stack, and the other way.
+    `models` are ordinary networks: what changes one of them changes what the stack computes with.
+    Those that step together are joined anew when others of them do, so that alone costs nothing.
     """
 
     def __init__(self, model: nn.Module, count: int) -> None:
+        assert isinstance(model, Classifier)
         self.models = [copy.deepcopy(model) for _ in range(count)]
-        self._skeleton = copy.deepcopy(model).train()
-        self._judged = copy.deepcopy(model).eval()
-        self._parameters = _stacked([dict(m.named_parameters()) for m in self.models])
-        self._buffers = _stacked([dict(m.named_buffers()) for m in self.models])
+        self._joint: dict[tuple[int, ...], tuple[Wide, JointAdam | None]] = {}
 
     def losses(self, who: Sequence[int], passes: Sequence[Pass], batches: Tensor) -> Tensor:
         """Losses (k,) of these models in training mode, each on its own batch of its own pass;
-        leaves each model's gradient in its parameters.
+        what `step` goes down.
 
         `batches` (k, n) are indices into each pass' samples. The passes must be alike (`key`).
         """
-        everyone = len(who) == len(self.models)
-        index = torch.tensor(who, device=batches.device)
-
-        def chosen(stacked: Tensor) -> Tensor:
-            return stacked if everyone else stacked[index]
-
-        parameters = {
-            name: chosen(stacked).detach().requires_grad_()
-            for name, stacked in self._parameters.items()
-        }
-        buffers = {name: chosen(stacked) for name, stacked in self._buffers.items()}
         images = torch.stack([p.images[rows] for p, rows in zip(passes, batches, strict=True)])
         others = [
             torch.stack([tensor[rows] for tensor, rows in zip(tensors, batches, strict=True)])
@@ -63,45 +52,53 @@ class Stack:
             for name in passes[0].weights
         }
 
-        def forward(
-            parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor
-        ) -> Tensor:
-            outputs: Tensor = functional_call(self._skeleton, (parameters, buffers), (images,))
-            return outputs
-
         def loss(outputs: Tensor, others: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
             return passes[0].loss(outputs, *others, **weights)
 
-        outputs = vmap(forward, randomness="different")(parameters, buffers, images)
-        losses: Tensor = vmap(loss)(outputs, others, weights)
-        # The sum's gradient by each model's weights is that of its own loss.
-        gradients = torch.autograd.grad(losses.sum(), list(parameters.values()))
-        for position, member in enumerate(who):
-            for parameter, gradient in zip(
-                self.models[member].parameters(), gradients, strict=True
-            ):
-                # In the weights' own layout, which the fused Adam takes for granted.
-                parameter.grad = torch.empty_like(parameter).copy_(gradient[position])
-        if not everyone:
-            for name, stacked in self._buffers.items():
-                stacked[index] = buffers[name]
+        wide, _ = self._joined(who)
+        for parameter in wide.parameters:
+            parameter.grad = None
+        losses: Tensor = vmap(loss)(wide(images), others, weights)
+        losses.sum().backward()  # its gradient by each model's weights is that of its own loss
         return losses.detach()
+
+    def step(self, who: Sequence[int], optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """One step of these models' optimisers down their last losses."""
+        wide, adam = self._joined(who)
+        if adam is None or adam.optimizers != optimizers:
+            adam = JointAdam.of(wide, optimizers)
+            self._joint[tuple(who)] = wide, adam
+        if adam is not None:
+            adam.step()
+        else:
+            self.step_apart(who, range(len(who)), optimizers)
+
+    def step_apart(
+        self,
+        who: Sequence[int],
+        these: Iterable[int],
+        optimizers: Sequence[torch.optim.Optimizer],
+    ) -> None:
+        """The same of some of them alone, by their positions in `who`."""
+        wide, _ = self._joined(who)
+        wide.hand_out_gradients()
+        self._joint[tuple(who)] = wide, None  # a joint one would not know of these steps
+        for position in these:
+            optimizers[position].step()
+
+    def step_alone(self, member: int, each: Pass, rows: Tensor) -> None:
+        """A step of one model's pass on the samples at `rows` (n,). Raises Diverged."""
+        self._part([member])
+        each.step(self.models[member], rows)
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Tensor:
         """Logits (k, n, classes) of all models in evaluation mode and full precision."""
-
-        def forward(
-            parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor
-        ) -> Tensor:
-            outputs: Tensor = functional_call(self._judged, (parameters, buffers), (images,))
-            return outputs
-
+        wide, _ = self._joined(range(len(self.models)))
         # As much memory as one model takes.
         parts = images.split(max(1, BATCH // len(self.models)))
-        with full_precision(self._judged):
-            ask = vmap(forward, in_dims=(0, 0, None))
-            return torch.cat([ask(self._parameters, self._buffers, part) for part in parts], dim=1)
+        shown = (part.expand(len(self.models), *part.shape) for part in parts)
+        return torch.cat([wide(part, training=False) for part in shown], dim=1)
 
     def answers(self) -> list[Answers]:
         """What each model answers, as long as they stay as they are; asking one asks all of them.
@@ -114,6 +111,17 @@ class Stack:
             return Answers(lambda images: finite(everyone(images)[position]))
 
         return [of(position) for position in range(len(self.models))]
+
+    def _joined(self, who: Iterable[int]) -> tuple[Wide, JointAdam | None]:
+        key = tuple(who)
+        if key not in self._joint:
+            self._part(key)
+            self._joint[key] = Wide([self.models[member] for member in key]), None
+        return self._joint[key]
+
+    def _part(self, who: Iterable[int]) -> None:
+        """Forget what any of these is joined in: they go on in another way."""
+        self._joint = {key: found for key, found in self._joint.items() if not {*who} & {*key}}
 
 
 def run_together(
@@ -182,13 +190,16 @@ def _side_by_side(
             who = list(batches)
             passes = [group[member] for member in who]
             if len(who) == 1:
-                found = _alone(stack.models[who[0]], who[0], passes[0], batches[who[0]])
+                found = _alone(stack, who[0], passes[0], batches[who[0]])
             else:
                 losses = stack.losses(who, passes, torch.stack(list(batches.values())))
                 found = _not_finite(who, losses)
-                for member in who:
-                    if member not in found:
-                        group[member].optimizer.step()
+                optimizers = [each.optimizer for each in passes]
+                if found:
+                    well = [at for at, member in enumerate(who) if member not in found]
+                    stack.step_apart(who, well, optimizers)
+                else:
+                    stack.step(who, optimizers)
             failed |= found
             for member in found:
                 order.pop(member, None)
@@ -207,9 +218,9 @@ def _by_size(order: dict[int, Iterator[Tensor]]) -> dict[int, dict[int, Tensor]]
     return found
 
 
-def _alone(model: nn.Module, member: int, each: Pass, rows: Tensor) -> dict[int, Exception]:
+def _alone(stack: Stack, member: int, each: Pass, rows: Tensor) -> dict[int, Exception]:
     try:
-        each.step(model, rows)
+        stack.step_alone(member, each, rows)
     except Diverged as error:
         return {member: error}
     return {}
@@ -224,14 +235,3 @@ def _not_finite(who: Sequence[int], losses: Tensor) -> dict[int, Exception]:
         for member, loss in zip(who, losses.tolist(), strict=True)
         if loss - loss != 0
     }
-
-
-def _stacked(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of all models, stacked, which the models then hold slices of."""
-    stacked = {}
-    for name in states[0]:
-        tensors = [state[name] for state in states]
-        stacked[name] = torch.stack([tensor.detach() for tensor in tensors])
-        for tensor, part in zip(tensors, stacked[name], strict=True):
-            tensor.data = part
-    return stacked

@@ -78,7 +78,6 @@ class Scrub:
         taught_forget = predict(teacher, forget.images).clone()
         taught_retain = predict(teacher, retain.images).clone()
         optimizer = adam(model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, DECAY_EPOCHS, gamma=0.1)
         max_epoch = Pass(
             forget.images,
             (taught_forget,),
@@ -99,5 +98,6 @@ class Scrub:
             if epoch < self.max_steps:
                 yield max_epoch
             yield min_epoch
-            schedule.step()
+            if epoch + 1 in DECAY_EPOCHS:
+                optimizer.param_groups[0]["lr"] *= 0.1
             yield PHASE_ENDS

@@ -23,18 +23,21 @@ class Classifier(nn.Module):
     autocast_to: torch.dtype | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.autocast_to is None:
-            maps: Tensor = self.features(images)
-        else:
-            # A step uses each weight once, so keeping what it is cast to gains nothing.
-            with torch.autocast(images.device.type, self.autocast_to, cache_enabled=False):
-                maps = self.features(images)
-            maps = maps.to(images.dtype)
-        logits: Tensor = self.classifier(self.pooled(maps))
+        logits: Tensor = self.classifier(self.pooled(self.maps(images)))
         return logits
 
+    def maps(self, images: Tensor) -> Tensor:
+        """What the convolutions give (n, channels, h, w), in the images' dtype."""
+        if self.autocast_to is None:
+            maps: Tensor = self.features(images)
+            return maps
+        # A step uses each weight once, so keeping what it is cast to gains nothing.
+        with torch.autocast(images.device.type, self.autocast_to, cache_enabled=False):
+            maps = self.features(images)
+        return maps.to(images.dtype)
+
     def pooled(self, maps: Tensor) -> Tensor:
-        """(n, channels) of maps (n, channels, h, w)."""
+        """(n, channels) of maps (n, channels, h, w), each channel for itself."""
         return maps.mean(dim=(2, 3))
 
 

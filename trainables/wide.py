@@ -1,0 +1,169 @@
+"""Several classifiers of one architecture as one wide one, each of them a slice of it.
+
+Convolutions become grouped ones, batch norms have all networks' channels side by side, linear
+layers are one batched product (Wang et al. 2021, "Horizontally Fused Training Array"). So a step
+of all takes the kernels of a step of one, and no network has a say in what another comes to.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from trainables.models.classifier import Classifier
+
+
+class Wide:
+    """`models` as one network, whose tensors theirs are slices of from here on: what changes the
+    one changes the other."""
+
+    def __init__(self, models: Sequence[Classifier]) -> None:
+        self.models = list(models)
+        self._network = copy.deepcopy(models[0])
+        joined = [_joined(tensors) for tensors in zip(*map(_tensors, models), strict=True)]
+        for tensor, wide in zip(_tensors(self._network), joined, strict=True):
+            tensor.data = wide
+        self._batches = [t for t in _tensors(self._network) if not t.is_floating_point()]
+        for layer in self._network.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.groups *= len(models)
+            elif isinstance(layer, nn.BatchNorm2d):
+                layer.num_batches_tracked = None  # counted below, for each network
+        self.parameters = list(self._network.parameters())
+
+    def __call__(self, images: Tensor, training: bool = True) -> Tensor:
+        """Logits (k, n, classes) of each network on its own images (k, n, c, h, w): either in
+        training mode and the networks' precision, or in evaluation mode and full precision."""
+        network, count = self._network, len(self.models)
+        network.autocast_to = self.models[0].autocast_to if training else None
+        if network.training is not training:  # to tell every layer takes as long as a layer does
+            network.train(training)
+        if training and self._batches:
+            torch._foreach_add_(self._batches, 1)
+        features = network.pooled(network.maps(images.transpose(0, 1).flatten(1, 2)))
+        own = features.unflatten(1, (count, -1)).transpose(0, 1)
+        linear = network.classifier
+        weight, bias = (part.unflatten(0, (count, -1)) for part in (linear.weight, linear.bias))
+        return torch.baddbmm(bias.unsqueeze(1), own, weight.transpose(1, 2))
+
+    def hand_out_gradients(self) -> None:
+        """Each network's gradient to its own parameters."""
+        for wide, own in zip(self.parameters, self._parameters(), strict=True):
+            assert wide.grad is not None
+            for parameter, gradient in zip(own, wide.grad.chunk(len(own)), strict=True):
+                parameter.grad = gradient
+
+    def _parameters(self) -> list[tuple[nn.Parameter, ...]]:
+        return list(zip(*(model.parameters() for model in self.models), strict=True))
+
+
+class JointAdam:
+    """Adam (Kingma and Ba 2015) of several networks at once, each with its own learning rate,
+    weight decay and number of steps. The state of their `optimizers` is a slice of this one's, so
+    that either can go on where the other stopped; who uses one of them must make a new one of this.
+    """
+
+    def __init__(self, wide: Wide, optimizers: Sequence[torch.optim.Adam]) -> None:
+        self._wide, self.optimizers = wide, optimizers
+        self._weights = [_rows(p.data, len(optimizers)) for p in wide.parameters]
+        self._sizes = [part.shape[1] for part in self._weights]
+        like = self._weights[0]
+        shape = len(optimizers), sum(self._sizes)
+        self._first, self._second = like.new_zeros(shape), like.new_zeros(shape)
+        counted = len(optimizers), len(self._sizes)
+        self._steps = torch.zeros(counted, device=like.device)
+        for row, (optimizer, model) in enumerate(zip(optimizers, wide.models, strict=True)):
+            parts = [m[row].split(self._sizes) for m in (self._first, self._second)]
+            slices = zip(model.parameters(), *parts, self._steps[row], strict=True)
+            for parameter, first, second, step in slices:
+                state = {
+                    "step": step,
+                    "exp_avg": _shaped(first, parameter),
+                    "exp_avg_sq": _shaped(second, parameter),
+                }
+                for name, before in optimizer.state[parameter].items():
+                    state[name].copy_(before)
+                optimizer.state[parameter] = state
+        self._taken = [int(step) for step in self._steps[:, 0].tolist()]
+
+    @classmethod
+    def of(cls, wide: Wide, optimizers: Sequence[torch.optim.Optimizer]) -> JointAdam | None:
+        """For optimisers that are plain Adam, as `trainables.training.adam` makes it, of all that
+        the networks have; None if any is not."""
+        plain = [o for o in optimizers if type(o) is torch.optim.Adam]
+        for optimizer, model in zip(plain, wide.models, strict=False):
+            trained = [id(p) for group in optimizer.param_groups for p in group["params"]]
+            usual = [
+                (g["betas"], g["eps"], g["amsgrad"], g["maximize"]) for g in optimizer.param_groups
+            ]
+            if trained != [id(p) for p in model.parameters()] or usual != [USUAL]:
+                return None
+        return cls(wide, plain) if len(plain) == len(optimizers) else None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step down the gradients of the wide network."""
+        count, like = len(self.optimizers), self._first
+        gradients = torch.cat([_rows(_gradient(p), count) for p in self._wide.parameters], dim=1)
+        groups = [optimizer.param_groups[0] for optimizer in self.optimizers]
+        self._steps += 1
+        self._taken = [taken + 1 for taken in self._taken]
+        (one, two), decays = BETAS, [group["weight_decay"] for group in groups]
+        rates = [g["lr"] / (1 - one**t) for g, t in zip(groups, self._taken, strict=True)]
+        roots = [math.sqrt(1 - two**t) for t in self._taken]
+        told = torch.tensor([rates, roots, decays], dtype=like.dtype).to(like.device)
+        rate, root, decay = told.unsqueeze(-1)
+        if any(decays):
+            gradients.addcmul_(torch.cat(self._weights, dim=1), decay)
+        self._first.lerp_(gradients, 1 - one)
+        self._second.mul_(two).addcmul_(gradients, gradients, value=1 - two)
+        change = self._first / self._second.sqrt().div_(root).add_(EPSILON) * rate
+        for weights, part in zip(self._weights, change.split(self._sizes, dim=1), strict=True):
+            weights.sub_(part)
+
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+USUAL = BETAS, EPSILON, False, False
+"""Adam's usual ones, neither "amsgrad" nor "maximize"."""
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors one after the other, in the layout of the first; they become slices of it."""
+    single = tensors[0].dim() == 0
+    joined = torch.cat(
+        [tensor.detach().reshape(1) if single else tensor.detach() for tensor in tensors]
+    )
+    if not tensors[0].is_contiguous():
+        joined = joined.contiguous(memory_format=torch.channels_last)
+    for tensor, part in zip(tensors, joined.chunk(len(tensors)), strict=True):
+        tensor.data = part.squeeze(0) if single else part
+    return joined
+
+
+def _rows(joined: Tensor, count: int) -> Tensor:
+    """(count, ...) of what `_joined` gave, or a tensor of its layout: a network's values in a row,
+    in the order in which they lie in memory."""
+    if not joined.is_contiguous():
+        joined = joined.permute(0, 2, 3, 1)
+    return joined.view(count, -1)
+
+
+def _shaped(row: Tensor, parameter: Tensor) -> Tensor:
+    """A part of a row in the shape and layout of `parameter`."""
+    if parameter.is_contiguous():
+        return row.view(parameter.shape)
+    outputs, inputs, height, width = parameter.shape
+    return row.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
