@@ -71,6 +71,7 @@ class Fleet:
     def __init__(self) -> None:
         self._mine = versions()
         self._there: dict[str, Resources] = {}
+        self._addresses: set[str] = set()
         self._asked: dict[str, tuple[Any, float]] = {}
 
     def check(self) -> None:
@@ -93,11 +94,25 @@ class Fleet:
         nodes = {node["NodeID"]: node for node in machines()}
         self._there = {name: has for name, has in self._there.items() if name in nodes}
         self._asked = {name: asked for name, asked in self._asked.items() if name in nodes}
+        self._addresses = {nodes[name]["NodeManagerAddress"] for name in self._there}
         joined = []
         for name, node in nodes.items():
-            if name not in self._there and self._answered(name, node["NodeManagerAddress"]):
+            address = node["NodeManagerAddress"]
+            if name not in self._there and self._answered(name, address):
                 self._there[name] = node["Resources"]
-                joined.append(node["NodeManagerAddress"])
+                self._addresses.add(address)
+                joined.append(address)
+        return joined
+
+    def wait_for(self, address: str) -> list[str]:
+        """`look`, until the machine at this address belongs to the fleet or is gone."""
+        joined: list[str] = []
+        while address not in self._addresses:
+            joined += self.look()
+            if address not in {node["NodeManagerAddress"] for node in machines()}:
+                break
+            if self._asked:
+                ray.wait([answer for answer, _ in self._asked.values()], timeout=1.0)
         return joined
 
     def fit(self, cpus: int, gpus: float) -> int:

@@ -195,7 +195,8 @@ def run_trials(
     callbacks: list[tune.Callback] = [callback, Silence()]
     if fleet is not None:
         grows = ledger.spec.concurrency is None
-        callbacks.append(JoiningCallback(fleet, allotment, grows, searcher, callback, observer))
+        joining = JoiningCallback(fleet, allotment, grows, searcher, callback, observer)
+        callbacks.insert(0, joining)  # which must know a machine before its trials settle
     try:
         with (
             _environment(TUNE_SETTINGS),
@@ -433,6 +434,7 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         self._awaited: set[str] = set()
         self.interrupted = False
         self.refusal: MachineRefused | None = None
+        self.refused: set[str] = set()
 
     def interrupt(self) -> None:
         """Ctrl-C: let running trials finish; again: do not wait for them."""
@@ -444,8 +446,10 @@ class SettlingCallback(tune.Callback, tune.Stopper):
 
     def refuse(self, refusal: MachineRefused) -> None:
         """Let running trials finish; what comes from this machine does not count."""
-        self.refusal = refusal
-        self._close(f"the machine {refusal.address} cannot take part")
+        self.refused.add(refusal.address)
+        self.refusal = self.refusal or refusal
+        if not self._searcher.closing:
+            self._close(f"the machine {refusal.address} cannot take part")
 
     def _close(self, why: str) -> None:
         """Begin no more trials; end when those that run now have ended."""
@@ -464,7 +468,7 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         outcomes = _outcomes(trial.last_result)
         if not outcomes:
             return  # stopped before it had a result: it stays asked, and is run again
-        if self.refusal is not None and trial.last_result.get(NODE_IP) == self.refusal.address:
+        if trial.last_result.get(NODE_IP) in self.refused:
             return
         pruned_at = self._pruned.pop(trial.trial_id, None)
         for ticket, outcome in zip(tickets, outcomes, strict=False):
@@ -565,8 +569,18 @@ class JoiningCallback(tune.Callback):
         if time.monotonic() < self._next or self._searcher.closing:
             return
         self._next = time.monotonic() + LOOK_SECONDS
+        self._take_in(self._fleet.look)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial that waits for a place may run on a machine that joined before it has said which
+        versions it has; what it gives must not count before."""
+        address = trial.last_result.get(NODE_IP)
+        if address is not None and address not in self._settling.refused:
+            self._take_in(partial(self._fleet.wait_for, address))
+
+    def _take_in(self, look: Callable[[], list[str]]) -> None:
         try:
-            joined = self._fleet.look()
+            joined = look()
         except MachineRefused as refusal:
             self._settling.refuse(refusal)
             return

@@ -24,7 +24,7 @@ from search import machines as machines_module
 from search import results, scheduling
 from search.depot import Depot
 from search.ledger import Ledger, Ticket
-from search.machines import Fleet, MachineRefused, versions
+from search.machines import Fleet, MachineRefused, machines, versions
 from search.preparation import prepare
 from search.results import Row
 from search.scheduling import SLOT, Allotment, LedgerSearcher, allot, run_trials, start_ray
@@ -503,6 +503,26 @@ def test_a_question_that_was_lost_is_asked_again(monkeypatch: pytest.MonkeyPatch
     assert fleet.fit(1, 0.0) == 2
 
 
+def test_what_a_machine_gives_waits_until_it_is_known() -> None:
+    """Also if nobody has looked since it joined."""
+    fleet = Fleet()
+    (address,) = {node["NodeManagerAddress"] for node in machines()}
+    assert fleet.fit(1, 0.0) == 0
+    assert fleet.wait_for(address) == [address]
+    assert fleet.fit(1, 0.0) == 2
+    assert fleet.wait_for(address) == []
+    assert fleet.wait_for("10.0.0.7") == [], "one that is gone is not waited for"
+
+
+def test_one_with_other_versions_is_not_waited_for_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet()
+    monkeypatch.setitem(fleet._mine, "torch", "0.4")
+    (address,) = {node["NodeManagerAddress"] for node in machines()}
+    for _ in range(2):
+        with pytest.raises(MachineRefused, match="has other versions: torch"):
+            fleet.wait_for(address)
+
+
 @pytest.mark.parametrize(
     ("concurrency", "said"),
     [
@@ -526,6 +546,9 @@ def test_slots_grow_unless_concurrency_is_bounded_and_never_shrink(
         def look(self) -> list[str]:
             self.looks += 1
             return ["10.0.0.7"] if self.looks == 1 else []
+
+        def wait_for(self, address: str) -> list[str]:
+            return []
 
         def fit(self, cpus: int, gpus: float) -> int:
             return 2 if self.looks == 1 else 0
