@@ -1,4 +1,4 @@
-"""Several classifiers of one architecture as one wide one, each of them a slice of it.
+"""Several networks of one architecture as one wide network, each of them a slice of it.
 
 Convolutions become grouped ones, batch norms have all networks' channels side by side, linear
 layers are one batched product (Wang et al. 2021, "Horizontally Fused Training Array"). So a step
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,46 +19,73 @@ from trainables.models.classifier import Classifier
 
 class Wide:
     """`models` as one network, whose tensors theirs are slices of from here on: what changes the
-    one changes the other."""
+    one changes the other.
 
-    def __init__(self, models: Sequence[Classifier]) -> None:
+    They are made of convolutions, also transposed ones, batch norms, linear layers, and of what
+    treats channels alike; `through` is what is called of them, their `forward` unless it is given.
+    """
+
+    def __init__(
+        self, models: Sequence[nn.Module], through: Callable[..., Tensor] = nn.Module.__call__
+    ) -> None:
         self.models = list(models)
-        self._network = copy.deepcopy(models[0])
+        self.network = copy.deepcopy(models[0])
         joined = [_joined(tensors) for tensors in zip(*map(_tensors, models), strict=True)]
-        for tensor, wide in zip(_tensors(self._network), joined, strict=True):
+        for tensor, wide in zip(_tensors(self.network), joined, strict=True):
             tensor.data = wide
-        self._batches = [t for t in _tensors(self._network) if not t.is_floating_point()]
-        for layer in self._network.modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.groups *= len(models)
-            elif isinstance(layer, nn.BatchNorm2d):
-                layer.num_batches_tracked = None  # counted below, for each network
-        self.parameters = list(self._network.parameters())
+        self.parameters = list(self.network.parameters())
+        self._batches = [t for t in _tensors(self.network) if not t.is_floating_point()]
+        self._through = through
+        self._autocast_to = getattr(models[0], "autocast_to", None)
+        _widen(self.network, len(models))
 
-    def __call__(self, images: Tensor, training: bool = True) -> Tensor:
-        """Logits (k, n, classes) of each network on its own images (k, n, c, h, w): either in
-        training mode and the networks' precision, or in evaluation mode and full precision."""
-        network, count = self._network, len(self.models)
-        network.autocast_to = self.models[0].autocast_to if training else None
+    def __call__(self, inputs: Tensor, training: bool = True) -> Tensor:
+        """Outputs (k, n, ...) of each network on its own inputs (k, n, ...): in training mode and
+        the networks' precision, or in evaluation mode and full precision."""
+        network = self.network
+        if isinstance(network, Classifier):
+            network.autocast_to = self._autocast_to if training else None
         if network.training is not training:  # to tell every layer takes as long as a layer does
             network.train(training)
         if training and self._batches:
             torch._foreach_add_(self._batches, 1)
-        features = network.pooled(network.maps(images.transpose(0, 1).flatten(1, 2)))
-        own = features.unflatten(1, (count, -1)).transpose(0, 1)
-        linear = network.classifier
-        weight, bias = (part.unflatten(0, (count, -1)) for part in (linear.weight, linear.bias))
-        return torch.baddbmm(bias.unsqueeze(1), own, weight.transpose(1, 2))
+        outputs: Tensor = self._through(network, inputs.transpose(0, 1).flatten(1, 2))
+        apart: Tensor = outputs.unflatten(1, (len(self.models), -1)).transpose(0, 1)
+        return apart
 
     def hand_out_gradients(self) -> None:
         """Each network's gradient to its own parameters."""
-        for wide, own in zip(self.parameters, self._parameters(), strict=True):
+        everyone = zip(*(model.parameters() for model in self.models), strict=True)
+        for wide, own in zip(self.parameters, everyone, strict=True):
             assert wide.grad is not None
             for parameter, gradient in zip(own, wide.grad.chunk(len(own)), strict=True):
                 parameter.grad = gradient
 
-    def _parameters(self) -> list[tuple[nn.Parameter, ...]]:
-        return list(zip(*(model.parameters() for model in self.models), strict=True))
+
+class _Linears(nn.Module):
+    """`count` linear layers, each of its own part of the inputs (n, count * features)."""
+
+    def __init__(self, joined: nn.Linear, count: int) -> None:
+        super().__init__()
+        self.weight, self.bias, self._count = joined.weight, joined.bias, count
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        own = inputs.unflatten(1, (self._count, -1)).transpose(0, 1)
+        weight, bias = (part.unflatten(0, (self._count, -1)) for part in (self.weight, self.bias))
+        outputs = torch.baddbmm(bias.unsqueeze(1), own, weight.transpose(1, 2))
+        return outputs.transpose(0, 1).flatten(1)
+
+
+def _widen(network: nn.Module, count: int) -> None:
+    """Have layers, whose weights are joined already, treat each network's channels apart."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.groups *= count
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.num_batches_tracked = None  # counted for each network
+        for name, part in layer.named_children():
+            if isinstance(part, nn.Linear):
+                setattr(layer, name, _Linears(part, count))
 
 
 class JointAdam:

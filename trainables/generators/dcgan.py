@@ -103,7 +103,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.layers(images)
-        return logits.flatten()
+        return logits.flatten(1).squeeze(1)
 
 
 def initialise(module: nn.Module) -> None:
@@ -193,8 +193,6 @@ def compete(
         # The generator's step needs no gradients of the discriminator's weights.
         judged = discriminators(fake, *condition, frozen=True)
         descend(adversarial(judged, real=True), generator_optimizer)
-    generators.unstack()
-    discriminators.unstack()
 
 
 @torch.inference_mode()

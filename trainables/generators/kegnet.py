@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -69,11 +69,20 @@ class Generator(nn.Module):
         self.stack = nn.Sequential(*layers, nn.Tanh())
 
     def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
-        one_hot = functional.one_hot(labels, self.num_classes).to(noise.dtype)
-        hidden = self.head(torch.cat([noise, one_hot], dim=1))
+        return self.paint(fed(noise, labels, self.num_classes))
+
+    def paint(self, inputs: Tensor) -> Tensor:
+        """Images (n, c, h, w) of what `fed` gives (n, inputs)."""
+        hidden = self.head(inputs)
         images: Tensor = self.stack(hidden[:, :, None, None])
         images = images[:, :, : self.image_shape[1], : self.image_shape[2]]
         return normalised(images) if self.output == "normalised" else images
+
+
+def fed(noise: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Noise (..., 10) and labels (...) as a generator takes them, (..., 10 + num_classes)."""
+    one_hot = functional.one_hot(labels, num_classes).to(noise.dtype)
+    return torch.cat([noise, one_hot], dim=-1)
 
 
 class Decoder(nn.Sequential):
@@ -92,13 +101,12 @@ class Decoder(nn.Sequential):
 def diversity_loss(noise: Tensor, images: Tensor) -> Tensor:
     """exp(mean over pairs of -d(noise) x d(images)): small where unlike noise gives unlike images.
 
-    Noise (n, z), images (n, ...); d(noise) is the mean squared, d(images) the mean absolute
-    difference, as in the authors' code (the thesis' Alg. 6 prints L2 for both).
+    Noise (..., n, z), images (..., n, pixels); d(noise) is the mean squared, d(images) the mean
+    absolute difference, as in the authors' code (the thesis' Alg. 6 prints L2 for both).
     """
-    flat = images.flatten(1)
-    between_noise = (noise[:, None] - noise[None]).square().mean(dim=2)
-    between_images = torch.cdist(flat, flat, p=1) / flat.shape[1]
-    return torch.exp(-(between_noise * between_images).mean())
+    between_noise = (noise[..., :, None, :] - noise[..., None, :, :]).square().mean(dim=-1)
+    between_images = torch.cdist(images, images, p=1) / images.shape[-1]
+    return torch.exp(-(between_noise * between_images).mean(dim=(-2, -1)))
 
 
 @contextmanager
@@ -128,6 +136,13 @@ def statistics_loss(classifier: nn.Module, batches: int = 1) -> Iterator[list[Te
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _statistics(
+    classifier: nn.Module, recipe: Inversion, batches: int
+) -> AbstractContextManager[list[Tensor]]:
+    """`statistics_loss` where the recipe weighs it; to listen takes a third of a step otherwise."""
+    return statistics_loss(classifier, batches) if recipe.bn_weight else nullcontext([])
 
 
 def nearness_loss(images: Tensor, labels: Tensor, examples: Samples) -> Tensor:
@@ -174,18 +189,18 @@ def invert_together(
             # Two thirds of the time.
             networks.append(network.to(memory_format=torch.channels_last))
             readers.append(Decoder(math.prod(image_shape), recipe.decoder_layers).to(device))
-    generators, decoders = Group(networks), Group(readers)
+    generators, decoders = Group(networks, Generator.paint), Group(readers)
     rngs = [torch.Generator(device).manual_seed(seed) for seed in seeds]
     optimizer = adam([*generators.parameters(), *decoders.parameters()], recipe.learning_rate)
     judged = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     for parameter in judged:
         parameter.requires_grad_(False)
     try:
-        with statistics_loss(classifier, len(seeds)) as statistics:
+        with _statistics(classifier, recipe, len(seeds)) as statistics:
             for _ in range(recipe.steps):
                 drawn = [draw_inputs(recipe.batch_size, num_classes, rng) for rng in rngs]
                 noise, labels = (torch.stack(each) for each in zip(*drawn, strict=True))
-                images = generators(noise, labels)
+                images = generators(fed(noise, labels, num_classes))
                 statistics.clear()
                 # Means over all are multiplied up to sums over the generators, each of which then
                 # goes down its own loss.
@@ -193,10 +208,10 @@ def invert_together(
                 loss = len(seeds) * functional.cross_entropy(answers, labels.flatten())
                 recovered = functional.mse_loss(decoders(images.flatten(2)), noise)
                 loss = loss + recipe.reconstruction_weight * len(seeds) * recovered
-                for own_noise, own_images, own_labels in zip(noise, images, labels, strict=True):
-                    if recipe.diversity_weight:
-                        diversity = diversity_loss(own_noise, own_images)
-                        loss = loss + recipe.diversity_weight * diversity
+                if recipe.diversity_weight:
+                    diversity = diversity_loss(noise, images.flatten(2)).sum()
+                    loss = loss + recipe.diversity_weight * diversity
+                for own_images, own_labels in zip(images, labels, strict=True):
                     if examples is not None:
                         near = nearness_loss(own_images, own_labels, examples)
                         loss = loss + recipe.few_shot_weight * near
@@ -206,7 +221,6 @@ def invert_together(
     finally:
         for parameter in judged:
             parameter.requires_grad_(True)
-    generators.unstack()
     return [network.eval() for network in networks]
 
 

@@ -144,12 +144,20 @@ class TestDiversity:
     """exp(mean over pairs of -d(noise) d(images))."""
 
     NOISE = torch.tensor([[0.0, 0.0], [1.0, 3.0]])
-    IMAGES = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, -1.0, 0.5, 0.0]]).view(2, 1, 2, 2)
+    IMAGES = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, -1.0, 0.5, 0.0]])
 
     def test_by_hand(self) -> None:
         # d(noise) = (1 + 9) / 2, d(images) = 2.5 / 4; two of four pairs are of a sample and itself.
         expected = exp(-2 * 5 * 0.625 / 4)
         assert diversity_loss(self.NOISE, self.IMAGES).item() == pytest.approx(expected)
+
+    def test_of_several_generators_it_is_each_one_s_own(self) -> None:
+        noise, images = (
+            torch.randn(3, 5, 10, generator=rng()),
+            torch.rand(3, 5, 9, generator=rng(1)),
+        )
+        own = [diversity_loss(*pair) for pair in zip(noise, images, strict=True)]
+        torch.testing.assert_close(diversity_loss(noise, images), torch.stack(own))
 
     def test_it_falls_where_images_or_noises_move_apart(self) -> None:
         before = diversity_loss(self.NOISE, self.IMAGES)
@@ -157,7 +165,7 @@ class TestDiversity:
         assert diversity_loss(self.NOISE * 2, self.IMAGES) < before
 
     def test_it_is_1_where_all_noises_give_one_image(self) -> None:
-        alike = torch.full((5, 1, 2, 2), 0.3, requires_grad=True)
+        alike = torch.full((5, 4), 0.3, requires_grad=True)
         loss = diversity_loss(torch.randn(5, 2, generator=rng()), alike)
         assert loss.item() == 1
         loss.backward()
@@ -165,13 +173,13 @@ class TestDiversity:
         assert alike.grad.isfinite().all()
 
     def test_descending_it_moves_images_apart(self) -> None:
-        images = (torch.randn(6, 1, 3, 3, generator=rng()) / 10).requires_grad_()
+        images = (torch.randn(6, 9, generator=rng()) / 10).requires_grad_()
         noise = torch.randn(6, 10, generator=rng(1))
         (gradient,) = torch.autograd.grad(diversity_loss(noise, images), images)
         moved = images.detach() - 0.1 * gradient / gradient.norm()
 
         def spread(batch: Tensor) -> float:
-            return float(torch.cdist(batch.flatten(1), batch.flatten(1), p=1).mean())
+            return float(torch.cdist(batch, batch, p=1).mean())
 
         assert spread(moved) > spread(images.detach())
 
