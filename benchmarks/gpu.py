@@ -13,6 +13,7 @@ import copy
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import torch
@@ -27,6 +28,7 @@ from trainables.generators.kegnet import Generator
 from trainables.methods.impair_repair import impair_repair
 from trainables.metrics.anamnesis import relearn
 from trainables.metrics.evaluate import predict
+from trainables.models.classifier import Classifier
 from trainables.passes import Pass, Plan, run
 from trainables.scenario import Inversion
 from trainables.training import adam
@@ -60,9 +62,11 @@ class Bench:
         images = torch.rand(count, *self.shape, generator=self.rng(0), device=self.device) * 2 - 1
         return Samples(images, torch.arange(count, device=self.device) % CLASSES)
 
-    def model(self, name: str, width: float) -> nn.Module:
+    def model(self, name: str, width: float, precision: str = "float32") -> nn.Module:
         layout = models.memory_format(name, self.shape)
         built = models.build(name, self.shape, CLASSES, width, seed=0).to(self.device)
+        assert isinstance(built, Classifier)
+        built.autocast_to = torch.bfloat16 if precision == "bfloat16" else None
         return built.to(memory_format=layout).eval()
 
     def _wait(self) -> None:
@@ -82,6 +86,40 @@ def unlearn(bench: Bench, base: nn.Module, samples: Samples, seed: int = 0) -> n
     for _ in run(plan, model, rng):
         pass
     return model
+
+
+def steps(bench: Bench, model: nn.Module, count: int, captured: bool) -> str:
+    """Milliseconds of a step on a batch of fixed shape: kernel by kernel, or `captured` as a CUDA
+    graph, which the product does not do."""
+    model = copy.deepcopy(model).train()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=True, capturable=captured)
+    samples = bench.samples(max(2, -(-BATCH // CLASSES)))
+    images, labels = samples.images[:BATCH].clone(), samples.labels[:BATCH].clone()
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    if not captured:
+        step()
+        took = bench.seconds(lambda: [step() for _ in range(count)])
+        return f"{took / count * 1e3:.2f} ms"
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+
+    def replay() -> None:
+        images.copy_(samples.images[:BATCH])
+        graph.replay()
+
+    return f"{bench.seconds(lambda: [replay() for _ in range(count)]) / count * 1e3:.2f} ms"
 
 
 def trials(bench: Bench, width: float, most: int, count: int) -> float:
@@ -131,17 +169,23 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2_500, help="of each class")
     parser.add_argument("--steps", type=int, default=2_000, help="of each generator's training")
     parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--together", type=int, nargs="*", default=[2, 4, 8, 16])
+    parser.add_argument("--together", type=int, nargs="*", default=[2, 4, 8, 16, 32])
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
     bench = Bench(torch.device(given.device), (3, given.pixels, given.pixels))
     samples = bench.samples(given.samples)
 
     for name, width in (("vgg16", 1.0), ("allcnn", given.width)):
-        base = bench.model(name, width)
-        unlearn(bench, base, bench.samples(BATCH))
-        took = [bench.seconds(lambda: unlearn(bench, base, samples)) for _ in range(given.turns)]  # noqa: B023
-        bench.say(f"MuGAN, {name}, {given.samples} samples a class", f"{median(took):.2f} s")
+        for precision in ("float32", "bfloat16"):
+            base = bench.model(name, width, precision)
+            unlearn(bench, base, bench.samples(BATCH))
+            once = partial(unlearn, bench, base, samples)
+            took = [bench.seconds(once) for _ in range(given.turns)]
+            title = f"{name} in {precision}"
+            bench.say(f"MuGAN, {title}, {given.samples} samples a class", f"{median(took):.2f} s")
+            bench.say(f"a step, {title}", steps(bench, base, 50, captured=False))
+            if bench.device.type == "cuda":
+                bench.say("the same as a CUDA graph", steps(bench, base, 50, captured=True))
 
     base = bench.model("allcnn", given.width)
     for width in sorted({0.25, given.width}):
