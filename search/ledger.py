@@ -504,6 +504,7 @@ class Ledger:
             **{f"m_{name}": value for name, value in metrics.items()},
             "c_mia": constraint,
             "objective": self.spec.objective,
+            "precision": scenario.precision,
             # Clocks of two machines may differ by more than a trial waited.
             "queue_seconds": None if asked is None else max(0.0, outcome.started - asked),
             **classes,

@@ -64,6 +64,7 @@ LABEL_FIELDS = pa.schema(
         ("device_memory_mb", pa.float64()),
         ("together", pa.int64()),
         ("saved_seconds", pa.float64()),
+        ("precision", pa.string()),
     ]
 )
 CLASS_FIELDS = pa.schema(

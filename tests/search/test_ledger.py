@@ -133,7 +133,8 @@ def test_what_is_handed_out_is_not_handed_out_again_while_it_runs(tmp_path: Path
 
 
 def test_a_settled_row_says_everything_about_its_trial(tmp_path: Path) -> None:
-    values = {"seed": 5, "scenario": {"forget": [7, 2], "seed": 9}, "space": {"temperature": 3}}
+    values = {"seed": 5, "space": {"temperature": 3}}
+    values["scenario"] = {"forget": [7, 2], "seed": 9, "precision": "bfloat16"}
     with open_ledger(tmp_path, method="mugan", trials=1, **values) as ledger:
         (ticket,) = settle(ledger)
     (row,) = stored(tmp_path)
@@ -148,6 +149,7 @@ def test_a_settled_row_says_everything_about_its_trial(tmp_path: Path) -> None:
         "model": "allcnn",
         "forget": "2,7",
         "base_seed": 9,
+        "precision": "bfloat16",
         "seed": ticket.seed,
         "sampler": "random",
         "started": results.timestamp(1_700_000_000.125),

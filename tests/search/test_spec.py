@@ -165,6 +165,7 @@ def test_a_mistyped_key_of_a_section_is_refused_with_the_nearest_one() -> None:
         ({"scenario": {"learning_rate": 0}}, "scenario.learning_rate is 0"),
         ({"scenario": {"gan_steps": 0}}, "scenario.gan_steps is 0"),
         ({"scenario": {"gan_width": 0}}, "scenario.gan_width is 0"),
+        ({"scenario": {"precision": "half"}}, "scenario.precision is 'half'"),
         ({"curves": 1}, "curves is 1"),
         ({"scenario": {"validation_fraction": 0}}, "scenario.validation_fraction is 0"),
         ({"scenario": {"validation_fraction": 1}}, "scenario.validation_fraction is 1"),
@@ -382,8 +383,19 @@ def test_only_allcnn_has_a_width_that_suits_the_dataset() -> None:
 
 def test_what_the_user_gives_is_kept_over_what_suits_the_dataset() -> None:
     values = {"width": 0.5, "validation_fraction": 0.3, "gan_steps": 7, "gan_width": 0.5, "seed": 4}
-    found = resolve(validate({"scenario": values}), NOWHERE).scenario.model_dump()
-    assert values.items() <= found.items()
+    values["precision"] = "bfloat16"
+    found = resolve(validate({"scenario": values}), NOWHERE)
+    assert values.items() <= found.scenario.model_dump().items()
+    assert scenario_of(found).precision == "bfloat16"
+
+
+def test_a_study_in_another_precision_is_another_study() -> None:
+    now = resolve(validate({"scenario": {"precision": "bfloat16"}}), NOWHERE).model_dump(
+        mode="json"
+    )
+    before = {**now, "scenario": {**now["scenario"]}}
+    del before["scenario"]["precision"]  # of a version that knew but one
+    assert differences(before, now) == ["scenario.precision: float32 -> bfloat16"]
 
 
 def test_a_pruner_needs_one_objective() -> None:
