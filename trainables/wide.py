@@ -96,7 +96,7 @@ class JointAdam:
 
     def __init__(self, wide: Wide, optimizers: Sequence[torch.optim.Adam]) -> None:
         self._wide, self.optimizers = wide, optimizers
-        self._weights = [_rows(p.data, len(optimizers)) for p in wide.parameters]
+        self._weights = [_rows(p.data, p, len(optimizers)) for p in wide.parameters]
         self._sizes = [part.shape[1] for part in self._weights]
         like = self._weights[0]
         shape = len(optimizers), sum(self._sizes)
@@ -135,7 +135,7 @@ class JointAdam:
     def step(self) -> None:
         """One step down the gradients of the wide network."""
         count, like = len(self.optimizers), self._first
-        gradients = torch.cat([_rows(_gradient(p), count) for p in self._wide.parameters], dim=1)
+        gradients = torch.cat([_rows(_gradient(p), p, count) for p in self._wide.parameters], dim=1)
         groups = [optimizer.param_groups[0] for optimizer in self.optimizers]
         self._steps += 1
         self._taken = [taken + 1 for taken in self._taken]
@@ -175,12 +175,11 @@ def _joined(tensors: Sequence[Tensor]) -> Tensor:
     return joined
 
 
-def _rows(joined: Tensor, count: int) -> Tensor:
-    """(count, ...) of what `_joined` gave, or a tensor of its layout: a network's values in a row,
-    in the order in which they lie in memory."""
-    if not joined.is_contiguous():
-        joined = joined.permute(0, 2, 3, 1)
-    return joined.view(count, -1)
+def _rows(joined: Tensor, like: Tensor, count: int) -> Tensor:
+    """(count, ...) of a tensor for all networks: each one's values in a row, in the order in which
+    those of `like` lie in memory."""
+    ordered = joined if like.is_contiguous() else joined.permute(0, 2, 3, 1)
+    return ordered.reshape(count, -1)
 
 
 def _shaped(row: Tensor, parameter: Tensor) -> Tensor:

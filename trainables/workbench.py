@@ -234,7 +234,7 @@ class Workbench:
                     shape, width
                 )
             network.load_state_dict(artifact.tensors)
-            network.to(self.device).eval()
+            network.to(self.device).to(memory_format=torch.channels_last).eval()
         return ClassGenerators(generators, self.base)
 
     @cached_property

@@ -136,8 +136,11 @@ def train_together(
     for seed in seeds:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            generators.append(Generator(image_shape, width).to(device))
-            discriminators.append(Discriminator(image_shape, width).to(device))
+            generator = Generator(image_shape, width).to(device)
+            discriminator = Discriminator(image_shape, width).to(device)
+        # Three quarters of the time on small images.
+        generators.append(generator.to(memory_format=torch.channels_last))
+        discriminators.append(discriminator.to(memory_format=torch.channels_last))
     sizes = [min(BATCH_SIZE, len(each)) for each in samples]
     for size in sorted(set(sizes)):  # batches of one size can be stacked
         chosen = [index for index, each in enumerate(sizes) if each == size]
