@@ -32,7 +32,8 @@ class Granted:
 
     `forget_classes`, `num_classes` and `image_shape` (channels, height, width) say what is asked;
     they are no data. What is granted is fetched at once, so that loading it is not timed as
-    unlearning. A method may `report` facts about its run.
+    unlearning. Trials share it, so a method leaves it as it is. A method may `report` facts about
+    its run.
     """
 
     def __init__(

@@ -42,11 +42,8 @@ class Stack:
 
         `batches` (k, n) are indices into each pass' samples. The passes must be alike (`key`).
         """
-        images = torch.stack([p.images[rows] for p, rows in zip(passes, batches, strict=True)])
-        others = [
-            torch.stack([tensor[rows] for tensor, rows in zip(tensors, batches, strict=True)])
-            for tensors in zip(*(p.others for p in passes), strict=True)
-        ]
+        images = _gathered([each.images for each in passes], batches)
+        others = [_gathered(own, batches) for own in zip(*(p.others for p in passes), strict=True)]
         weights = {
             name: torch.tensor([p.weights[name] for p in passes], device=images.device)
             for name in passes[0].weights
@@ -122,6 +119,14 @@ class Stack:
     def _part(self, who: Iterable[int]) -> None:
         """Forget what any of these is joined in: they go on in another way."""
         self._joint = {key: found for key, found in self._joint.items() if not {*who} & {*key}}
+
+
+def _gathered(tensors: Sequence[Tensor], batches: Tensor) -> Tensor:
+    """(k, n, ...): of each tensor, what lies at its row of `batches` (k, n)."""
+    first = tensors[0]
+    if all(tensor is first for tensor in tensors):
+        return first[batches]
+    return torch.stack([tensor[rows] for tensor, rows in zip(tensors, batches, strict=True)])
 
 
 def run_together(

@@ -85,6 +85,7 @@ class Workbench:
         self._seconds: dict[str, float] = {}
         self._members: list[kegnet.Generator] = []
         self._pools: dict[tuple[Access, int], Pool] = {}
+        self._data: dict[Access, tuple[Samples, tuple[int, int]]] = {}
         self._together: list[str] = []
         self._trained: dict[str, nn.Module] = {}
 
@@ -357,20 +358,28 @@ class Workbench:
         With a `pool`, a seed, synthetic samples are cut from pools that are drawn once and stay
         here until another seed comes.
         """
-        forget = self.scenario.forget
         return Granted(
             needs,
             {
-                Access.FORGET: lambda: self.dataset.train.of(forget),
-                Access.RETAIN: lambda: self.dataset.train.without(forget),
+                Access.FORGET: lambda: self._kept(Access.FORGET, self.dataset.train.of),
+                Access.RETAIN: lambda: self._kept(Access.RETAIN, self.dataset.train.without),
                 Access.GANS: lambda: self._pooled(Access.GANS, self.gans, pool),
                 Access.LOG: lambda: self.log,
                 Access.INVERTED: lambda: self._ensemble(generators, pool),
             },
-            forget,
+            self.scenario.forget,
             self.num_classes,
             self.image_shape,
         )
+
+    def _kept(self, kind: Access, cut: Callable[[tuple[int, ...]], Samples]) -> Samples:
+        """What `cut` makes of the forget classes: once for all trials, and anew after a method that
+        has changed it in place."""
+        held = self._data.get(kind)
+        if held is None or held[1] != _versions(held[0]):
+            samples = cut(self.scenario.forget)
+            self._data[kind] = held = samples, _versions(samples)
+        return held[0]
 
     def _ensemble(self, count: int, pool: int | None) -> Sampler:
         for name in recipes.inverted(count)[len(self._members) :]:
@@ -650,6 +659,11 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
         name: tensor.detach().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
+
+
+def _versions(samples: Samples) -> tuple[int, int]:
+    """Numbers that torch raises by one whenever a tensor is changed in place."""
+    return samples.images._version, samples.labels._version
 
 
 def _check_not_collapsed(name: str, facts: Mapping[str, Any]) -> None:

@@ -272,6 +272,25 @@ class TestTraining:
             assert found[1] == pytest.approx(measured["test_forget_accuracy"])
 
 
+BOTH = frozenset({Access.FORGET, Access.RETAIN})
+
+
+def test_data_is_cut_once_for_all_trials_and_anew_after_one_that_changed_it(
+    bench: Workbench,
+) -> None:
+    train, forget = bench.dataset.train, bench.scenario.forget
+    first, second = bench.grant(BOTH), bench.grant(BOTH)
+    assert first.forget.images is second.forget.images
+    assert first.retain.images is second.retain.images
+    first.retain.images.mul_(0)
+    first.forget.labels.add_(1)
+    third = bench.grant(BOTH)
+    assert torch.equal(third.retain.images, train.without(forget).images)
+    assert torch.equal(third.retain.labels, train.without(forget).labels)
+    assert torch.equal(third.forget.images, train.of(forget).images)
+    assert torch.equal(third.forget.labels, train.of(forget).labels)
+
+
 class Painter(dcgan.Generator):
     """Shows `wanted` in the given share of its images and `other` in the rest."""
 
