@@ -124,10 +124,8 @@ class JointAdam:
         plain = [o for o in optimizers if type(o) is torch.optim.Adam]
         for optimizer, model in zip(plain, wide.models, strict=False):
             trained = [id(p) for group in optimizer.param_groups for p in group["params"]]
-            usual = [
-                (g["betas"], g["eps"], g["amsgrad"], g["maximize"]) for g in optimizer.param_groups
-            ]
-            if trained != [id(p) for p in model.parameters()] or usual != [USUAL]:
+            groups = [{name: group[name] for name in USUAL} for group in optimizer.param_groups]
+            if trained != [id(p) for p in model.parameters()] or groups != [USUAL]:
                 return None
         return cls(wide, plain) if len(plain) == len(optimizers) else None
 
@@ -154,8 +152,12 @@ class JointAdam:
 
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
-USUAL = BETAS, EPSILON, False, False
-"""Adam's usual ones, neither "amsgrad" nor "maximize"."""
+USUAL = {
+    "betas": BETAS,
+    "eps": EPSILON,
+    **dict.fromkeys(("amsgrad", "maximize", "decoupled_weight_decay"), False),
+}
+"""Adam as it comes."""
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:

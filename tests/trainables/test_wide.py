@@ -169,6 +169,9 @@ REFUSED: dict[str, Callable[[Classifier], torch.optim.Optimizer]] = {
     "a kind that is nearly it": lambda model: torch.optim.AdamW(model.parameters(), 0.1),
     "amsgrad": lambda model: torch.optim.Adam(model.parameters(), 0.1, amsgrad=True),
     "upwards": lambda model: torch.optim.Adam(model.parameters(), 0.1, maximize=True),
+    "decay apart": lambda model: torch.optim.Adam(
+        model.parameters(), 0.1, weight_decay=0.1, decoupled_weight_decay=True
+    ),
     "other betas": lambda model: adam(model.parameters(), 0.1, betas=(0.5, 0.999)),
     "a part": lambda model: adam(model.classifier.parameters(), 0.1),
     "groups": lambda model: torch.optim.Adam(
