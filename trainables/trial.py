@@ -113,7 +113,8 @@ def run_trials_together(
     """`run_trial` of several trials of one study at once; what came of each, in their order.
 
     Their steps are one batched computation as far as they are alike (`trainables.fused`), with
-    results that equal separate ones up to rounding. Their seconds are shared out evenly.
+    results that equal separate ones up to rounding. Their seconds are shared out evenly, those of
+    evaluation among the trials that come to it.
     `timeout` is in seconds of each trial's share. Raises InvalidRequest as `run_trial` does, and
     for a method that is no plan of passes.
     """
@@ -122,7 +123,7 @@ def run_trials_together(
         for chosen, seed in zip(values, seeds, strict=True)
     ]
     limit = _TimeLimit(None if timeout is None else timeout * len(trials))
-    spent: dict[str, float] = {}
+    spent = {"unlearn_seconds": 0.0, "evaluate_seconds": 0.0}
     try:
         with limit, _stopwatch(spent, "unlearn_seconds", workbench.device):
             stack = Stack(workbench.learner(), len(trials))
@@ -148,10 +149,11 @@ def run_trials_together(
         except Exception as error:
             found.append(error)
     ended: list[tuple[Outcome, nn.Module | None]] = []
-    for trial, model, measured in zip(trials, stack.models, found, strict=True):
-        trial.costs |= {name: seconds / len(trials) for name, seconds in spent.items()}
-        trial.costs["unlearn_seconds"] += saved
+    for trial, model, failure, measured in zip(trials, stack.models, failures, found, strict=True):
+        trial.costs["unlearn_seconds"] = spent["unlearn_seconds"] / len(trials) + saved
         trial.costs["saved_seconds"] = saved
+        if failure is None:
+            trial.costs["evaluate_seconds"] = spent["evaluate_seconds"] / failures.count(None)
         if isinstance(measured, Exception):
             ended.append((trial.failed(measured), None))
         else:

@@ -298,6 +298,8 @@ class TestTrials:
         assert none is None
         assert other.reason is not None
         assert "samples" in other.reason
+        assert one.evaluate_seconds is not None
+        assert other.evaluate_seconds is None, "it has not come to that"
 
     def test_the_base_model_stays_as_it_is(self, bench: Workbench) -> None:
         before = state(bench.base)
