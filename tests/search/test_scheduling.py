@@ -562,6 +562,50 @@ def test_slots_grow_unless_concurrency_is_bounded_and_never_shrink(
     assert watch.said == said
 
 
+class Stranger(Fleet):
+    """Hears of a machine only when it is asked for the one that gave a result."""
+
+    def __init__(self, known: bool) -> None:
+        super().__init__()
+        self.known = known
+        self.joined: set[str] = set()
+
+    def look(self) -> list[str]:
+        return []
+
+    def wait_for(self, address: str) -> list[str]:
+        if not self.known:
+            raise MachineRefused(address, "has other versions")
+        news = [] if address in self.joined else [address]
+        self.joined.add(address)
+        return news
+
+
+def test_nothing_counts_of_a_machine_that_is_refused_once_it_has_given_something(
+    tmp_path: Path, notes: Path, places: Places
+) -> None:
+    watch = Watch()
+    with (
+        Ledger(spec(places), tmp_path, "data") as ledger,
+        pytest.raises(MachineRefused, match="has other versions"),
+    ):
+        run_trials(ledger, pretend(notes), TWO_WORKERS, watch, fleet=Stranger(known=False))
+    assert os.listdir(notes), "trials have run there"
+    assert watch.rows == []
+    assert len(watch.closed) == 1
+
+
+def test_a_machine_is_taken_in_with_its_first_result(
+    tmp_path: Path, notes: Path, places: Places
+) -> None:
+    watch, fleet = Watch(), Stranger(known=True)
+    with Ledger(spec(places), tmp_path, "data") as ledger:
+        run_trials(ledger, pretend(notes), TWO_WORKERS, watch, fleet=fleet)
+        assert ledger.finished
+    (address,) = fleet.joined
+    assert watch.said == [f"the machine {address} joined"]
+
+
 def test_what_is_refused_while_parts_are_built_ends_that(
     tmp_path: Path, scenario: Scenario
 ) -> None:
