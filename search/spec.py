@@ -472,4 +472,5 @@ def _explain(error: ValidationError, origin: str) -> str:
         name = ".".join(where[:2])
         return f"{prefix}{name}: give a value, a list of values or 'LOW..HIGH'"
     name = ".".join(part for part in where if not part.startswith(("str", "int")))
-    return f"{prefix}{name} is {first['input']!r}: {first['msg'].lower()}"
+    told = first["msg"].lower().removeprefix("value error, ")
+    return f"{prefix}{name} is {first['input']!r}: {told}"

@@ -61,7 +61,9 @@ Gan = Annotated[
 ]
 Precision = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(help="of unlearning: bfloat16 suits GPUs and new CPUs [default: float32]"),
+    typer.Option(
+        help="of unlearning: float32, or bfloat16 where the processor has it [default: float32]"
+    ),
 ]
 Weights = Annotated[
     Optional[Path],  # noqa: UP045

@@ -176,6 +176,7 @@ def test_a_mistyped_key_of_a_section_is_refused_with_the_nearest_one() -> None:
         ({"resources": {"cpus_per_trial": 0}}, "resources.cpus_per_trial is 0"),
         ({"resources": {"cpus_per_trial": 0.5}}, "resources.cpus_per_trial is 0.5"),
         ({"resources": {"gpus_per_trial": -1}}, "resources.gpus_per_trial is -1"),
+        ({"resources": {"fuse": 0}}, "resources.fuse is 0: it should be a whole number from 1 on"),
         ({"space": {"temperature": {"low": 1}}}, "space.temperature: give a value"),
         ({"space": {"temperature": [[1]]}}, "space.temperature: give a value"),
         ({"space": {"temperature": None}}, "space.temperature: give a value"),

@@ -141,7 +141,7 @@ def statistics_loss(classifier: nn.Module, batches: int = 1) -> Iterator[list[Te
 def _statistics(
     classifier: nn.Module, recipe: Inversion, batches: int
 ) -> AbstractContextManager[list[Tensor]]:
-    """`statistics_loss` where the recipe weighs it; to listen takes a third of a step otherwise."""
+    """`statistics_loss` where the recipe weighs it; to listen takes time."""
     return statistics_loss(classifier, batches) if recipe.bn_weight else nullcontext([])
 
 
