@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from trainables.errors import Diverged, TrialTimeout
-from trainables.metrics.evaluate import BATCH, Answers, finite
+from trainables.learning import set_training
+from trainables.metrics.evaluate import BATCH, Answers, Once, Seen, features_of, finite
 from trainables.models.classifier import Classifier
 from trainables.passes import PHASE_ENDS, Pass, Plan
 from trainables.training import check_finite
@@ -55,7 +56,8 @@ class Stack:
         wide, _ = self._joined(who)
         for parameter in wide.parameters:
             parameter.grad = None
-        losses: Tensor = vmap(loss)(wide(images), others, weights)
+        outputs = wide(images, batch_norm=passes[0].batch_norm)
+        losses: Tensor = vmap(loss)(outputs, others, weights)
         losses.sum().backward()  # its gradient by each model's weights is that of its own loss
         return losses.detach()
 
@@ -89,23 +91,33 @@ class Stack:
         each.step(self.models[member], rows)
 
     @torch.inference_mode()
-    def predict(self, images: Tensor) -> Tensor:
-        """Logits (k, n, classes) of all models in evaluation mode and full precision."""
+    def look(self, images: Tensor) -> list[Seen]:
+        """What each model sees in evaluation mode and full precision."""
         wide, _ = self._joined(range(len(self.models)))
         # As much memory as one model takes.
         parts = images.split(max(1, BATCH // len(self.models)))
         shown = (part.expand(len(self.models), *part.shape) for part in parts)
-        return torch.cat([wide(part, training=False) for part in shown], dim=1)
+        with features_of(wide.network) as features:
+            logits = torch.cat([wide(part, training=False) for part in shown], dim=1)
+        apart: list[Tensor | None] = [None] * len(self.models)
+        if features:
+            apart = list(torch.cat(features).chunk(len(self.models), dim=1))
+        return [Seen(*own) for own in zip(logits, apart, strict=True)]
 
     def answers(self) -> list[Answers]:
         """What each model answers, as long as they stay as they are; asking one asks all of them.
 
         A model with logits that are not finite raises Diverged, and the others do not.
         """
-        everyone = Answers(self.predict)
+        everyone = Once(self.look)
 
         def of(position: int) -> Answers:
-            return Answers(lambda images: finite(everyone(images)[position]))
+            def ask(images: Tensor) -> Seen:
+                seen = everyone(images)[position]
+                finite(seen.logits)
+                return seen
+
+            return Answers(ask)
 
         return [of(position) for position in range(len(self.models))]
 
@@ -170,7 +182,7 @@ def key(each: Pass) -> Hashable:
     """Passes with equal keys can share a step, as far as their batches are of one size."""
     tensors = (each.images, *each.others)
     shapes = tuple((tuple(tensor.shape[1:]), tensor.dtype) for tensor in tensors)
-    return each.loss, shapes, tuple(sorted(each.weights))
+    return each.loss, shapes, tuple(sorted(each.weights)), each.batch_norm
 
 
 def _next_pass(plan: Plan, model: nn.Module) -> Pass | None:
@@ -186,8 +198,8 @@ def _side_by_side(
     stack: Stack, group: Mapping[int, Pass], rngs: Sequence[torch.Generator]
 ) -> dict[int, Exception]:
     """One pass of each model in `group`, step by step; what failed, by model."""
-    for member in group:
-        stack.models[member].train()
+    for member, each in group.items():
+        set_training(stack.models[member], each.batch_norm)
     order = {member: each.batches(rngs[member]) for member, each in group.items()}
     failed: dict[int, Exception] = {}
     while order:

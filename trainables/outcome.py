@@ -29,6 +29,19 @@ METRICS: dict[str, str] = {
     "test_retain_accuracy": "% correct on test images of the other classes",
     "test_mia": "% of the forget set called members (non-members: test images)",
     "test_gap": "mean distance to the retrained model over these three, in points",
+    "probe": "% of validation images of which a probe of the features tells if they are to be forgotten",
+    "probe_distance": "distance of that to the retrained model's, in points",
+    "probe_gap": "mean distance to the retrained model with the probe as a fourth, in points",
+    "test_probe": "the same on test images",
+    "test_probe_distance": "distance of that to the retrained model's, in points",
+    "test_probe_gap": "mean distance to the retrained model with the probe as a fourth, in points",
+    "accuracy": "% correct on validation images of all classes",
+    "test_accuracy": "% correct on test images of all classes",
+    "train_forget_accuracy": "% correct on the forget set",
+    "train_retain_accuracy": "% correct on samples of the retain set",
+    "tow": "tug-of-war: 1 where forget set, retain set and validation images fare as retrained",
+    "test_tow": "the same with test images",
+    "neighbour_gap": "total variation to the retrained model's classes on forget images, 0 to 1",
     "kl_forget": "KL(retrained || model) on validation images of the forget classes, nats",
     "kl_retain": "KL(retrained || model) on validation images of the other classes, nats",
     "js_forget": "Jensen-Shannon divergence to the retrained model, likewise",
@@ -53,7 +66,7 @@ EXPENSIVE = ("anamnesis", "synthetic")
 """Groups of metrics that are measured only where they are asked for."""
 
 CURVE = (
-    *("seconds", "forget_accuracy", "retain_accuracy", "mia", "gap"),
+    *("seconds", "forget_accuracy", "retain_accuracy", "mia", "gap", "probe_gap"),
     *("synthetic_forget_accuracy", "synthetic_retain_accuracy", "synthetic_gap"),
 )
 """What a curve can hold for each phase or epoch: seconds of unlearning so far, the metrics of these

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data import index_batches
+from trainables.learning import BatchNorm, learning
 from trainables.training import descend
 
 PHASE_ENDS = None
@@ -26,7 +27,8 @@ class Pass:
 
     A step goes down `loss(outputs, *others, **weights)`, a scalar, in training mode, with
     `optimizer`. `loss` takes numbers that differ between trials from `weights`, so that trials
-    with the same function can share a step.
+    with the same function can share a step. What `optimizer` has not, does not learn; `batch_norm`
+    says whether batch norms follow the images (`trainables.learning`).
     """
 
     images: Tensor
@@ -35,6 +37,7 @@ class Pass:
     loss: Callable[..., Tensor]
     optimizer: torch.optim.Optimizer
     weights: Mapping[str, float] = field(default_factory=dict)
+    batch_norm: BatchNorm = "train"
 
     def batches(self, rng: torch.Generator) -> Iterator[Tensor]:
         """The pass' batches as indices, in an order drawn from `rng`."""
@@ -57,6 +60,6 @@ def run(plan: Plan, model: nn.Module, rng: torch.Generator) -> Iterator[nn.Modul
         if each is PHASE_ENDS:
             yield model
             continue
-        model.train()
-        for rows in each.batches(rng):
-            each.step(model, rows)
+        with learning(model, each.optimizer, each.batch_norm):
+            for rows in each.batches(rng):
+                each.step(model, rows)

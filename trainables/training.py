@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from trainables.data import Samples
 from trainables.errors import Diverged
+from trainables.learning import BatchNorm, Layers, learning, parameters_of
 
 
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -49,19 +50,21 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     rng: torch.Generator,
     after_step: Callable[[Tensor], None] | None = None,
+    batch_norm: BatchNorm = "train",
 ) -> float:
     """One pass over `samples` on cross-entropy, in place; the mean loss (nats).
 
-    `after_step` is told the labels of each batch, once the weights have changed.
+    `after_step` is told the labels of each batch, once the weights have changed. What `optimizer`
+    has not, does not learn; `batch_norm` is as in `trainables.learning`.
     """
-    model.train()
     total = torch.zeros((), device=samples.labels.device)
-    for images, labels in samples.batches(batch_size, rng):
-        loss = functional.cross_entropy(model(images), labels)
-        descend(loss, optimizer)
-        if after_step is not None:
-            after_step(labels)
-        total += loss.detach() * len(labels)
+    with learning(model, optimizer, batch_norm):
+        for images, labels in samples.batches(batch_size, rng):
+            loss = functional.cross_entropy(model(images), labels)
+            descend(loss, optimizer)
+            if after_step is not None:
+                after_step(labels)
+            total += loss.detach() * len(labels)
     return float(total) / len(samples)
 
 
@@ -74,11 +77,16 @@ def fit(
     batch_size: int,
     rng: torch.Generator,
     after_step: Callable[[Tensor], None] | None = None,
+    batch_norm: BatchNorm = "train",
+    layers: Layers = "all",
 ) -> Iterator[float]:
-    """Train `model` in place with Adam on cross-entropy; yields each epoch's mean loss (nats)."""
-    optimizer = adam(model.parameters(), learning_rate)
+    """Train `model` in place with Adam on cross-entropy; yields each epoch's mean loss (nats).
+
+    `batch_norm` and `layers` say what learns (`trainables.learning`).
+    """
+    optimizer = adam(parameters_of(model, layers), learning_rate)
     for _ in range(epochs):
-        yield train_epoch(model, samples, batch_size, optimizer, rng, after_step)
+        yield train_epoch(model, samples, batch_size, optimizer, rng, after_step, batch_norm)
 
 
 def check_finite(model: nn.Module) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from trainables.learning import BatchNorm, set_training
 from trainables.models.classifier import Classifier
 
 
@@ -36,18 +37,27 @@ class Wide:
         self.parameters = list(self.network.parameters())
         self._batches = [t for t in _tensors(self.network) if not t.is_floating_point()]
         self._through = through
+        self._mode: BatchNorm | None = "train"
+        self.network.train()
         self._autocast_to = getattr(models[0], "autocast_to", None)
         _widen(self.network, len(models))
 
-    def __call__(self, inputs: Tensor, training: bool = True) -> Tensor:
+    def __call__(
+        self, inputs: Tensor, training: bool = True, batch_norm: BatchNorm = "train"
+    ) -> Tensor:
         """Outputs (k, n, ...) of each network on its own inputs (k, n, ...): in training mode and
         the networks' precision, or in evaluation mode and full precision."""
         network = self.network
         if isinstance(network, Classifier):
             network.autocast_to = self._autocast_to if training else None
-        if network.training is not training:  # to tell every layer takes as long as a layer does
-            network.train(training)
-        if training and self._batches:
+        mode = batch_norm if training else None
+        if self._mode != mode:  # to tell every layer takes as long as a layer does
+            if mode is None:
+                network.eval()
+            else:
+                set_training(network, mode)
+            self._mode = mode
+        if mode == "train" and self._batches:
             torch._foreach_add_(self._batches, 1)
         outputs: Tensor = self._through(network, inputs.transpose(0, 1).flatten(1, 2))
         apart: Tensor = outputs.unflatten(1, (len(self.models), -1)).transpose(0, 1)

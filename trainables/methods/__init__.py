@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from trainables.errors import InvalidRequest, unknown
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 METHODS: dict[str, str] = {
     "original": "trainables.methods.original:Original",
     "retrain": "trainables.methods.retrain:Retrain",
+    "mask": "trainables.methods.mask:Mask",
     "finetune": "trainables.methods.finetune:Finetune",
     "negative_gradient": "trainables.methods.negative_gradient:NegativeGradient",
     "random_labels": "trainables.methods.random_labels:RandomLabels",
@@ -57,6 +58,7 @@ METHODS: dict[str, str] = {
     "emmn": "trainables.methods.emmn:EMMN",
     "mugan": "trainables.methods.mugan:MuGAN",
     "zmugan": "trainables.methods.zmugan:ZMuGAN",
+    "zdelete": "trainables.methods.zdelete:ZDelete",
 }
 
 
@@ -123,6 +125,9 @@ def make(name: str, values: Mapping[str, Any]) -> Method:
 
 
 def _typed(key: str, value: Any, wanted: Any) -> Any:
+    if get_origin(wanted) is Union:  # of words and a kind of number
+        words, number = get_args(wanted)
+        return _typed(key, value, words if isinstance(value, str) else number)
     if get_origin(wanted) is not None and get_args(wanted):
         options = get_args(wanted)
         if value not in options:

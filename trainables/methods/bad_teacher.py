@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
+from trainables.learning import BatchNorm, Layers, check_learning, parameters_of
 from trainables.methods.bounds import check_at_least, check_positive
 from trainables.metrics.evaluate import predict
 from trainables.models import reinitialise
@@ -47,6 +48,8 @@ class BadTeacher:
     temperature: float = 1.0
     retain_fraction: float = 0.3
     batch_size: int = 256
+    batch_norm: BatchNorm = "train"
+    layers: Layers = "all"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.FORGET, Access.RETAIN})
 
     def __post_init__(self) -> None:
@@ -57,6 +60,7 @@ class BadTeacher:
         )
         check_at_least(1, epochs=self.epochs)
         check_at_least(2, batch_size=self.batch_size)
+        check_learning(self.batch_norm, self.layers)
 
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
@@ -75,9 +79,10 @@ class BadTeacher:
         images = torch.cat([forget.images, retain.images])
         unlearn = torch.cat([torch.ones_like(forget.labels), torch.zeros_like(retain.labels)])
         taught = [predict(teacher, images).clone() for teacher in (competent, incompetent)]
-        optimizer = adam(model.parameters(), self.learning_rate)
+        optimizer = adam(parameters_of(model, self.layers), self.learning_rate)
         weights = {"temperature": self.temperature}
         for _ in range(self.epochs):
             others = (*taught, unlearn)
-            yield Pass(images, others, self.batch_size, bad_teacher_loss, optimizer, weights)
+            loss = bad_teacher_loss
+            yield Pass(images, others, self.batch_size, loss, optimizer, weights, self.batch_norm)
             yield PHASE_ENDS

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from trainables.access import Access, Granted
 from trainables.data import Samples
+from trainables.learning import BatchNorm, Layers, check_learning
 from trainables.methods.bounds import check_at_least, check_positive
 from trainables.methods.unsir import make_noise, noise_loss
 from trainables.training import fit
@@ -48,6 +49,8 @@ class EMMN:
     minimise_steps: int = 30
     noise_weight: float = 0.1
     batch_size: int = 256
+    batch_norm: BatchNorm = "train"
+    layers: Layers = "all"
     needs: ClassVar[frozenset[Access]] = frozenset()
 
     def __post_init__(self) -> None:
@@ -61,6 +64,7 @@ class EMMN:
             minimise_steps=self.minimise_steps,
         )
         check_at_least(2, noise_batch=self.noise_batch, batch_size=self.batch_size)
+        check_learning(self.batch_norm, self.layers)
 
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
@@ -79,6 +83,8 @@ class EMMN:
                 learning_rate=self.learning_rate,
                 batch_size=self.batch_size,
                 rng=rng,
+                batch_norm=self.batch_norm,
+                layers=self.layers,
             ):
                 yield model
 

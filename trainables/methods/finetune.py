@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
+from trainables.learning import BatchNorm, Layers, check_learning, parameters_of
 from trainables.methods.bounds import check_at_least, check_positive
 from trainables.passes import PHASE_ENDS, Pass, Plan, run
 from trainables.training import adam
@@ -27,12 +28,15 @@ class Finetune:
     learning_rate: float = 1e-3
     epochs: int = 5
     batch_size: int = 64
+    batch_norm: BatchNorm = "train"
+    layers: Layers = "all"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN})
 
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate)
         check_at_least(1, epochs=self.epochs)
         check_at_least(2, batch_size=self.batch_size)
+        check_learning(self.batch_norm, self.layers)
 
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
@@ -42,7 +46,8 @@ class Finetune:
     def plan(self, model: nn.Module, access: Granted, rng: torch.Generator) -> Plan:
         """An epoch is a pass."""
         images, labels = access.retain.images, access.retain.labels
-        optimizer = adam(model.parameters(), self.learning_rate)
+        optimizer = adam(parameters_of(model, self.layers), self.learning_rate)
         for _ in range(self.epochs):
-            yield Pass(images, (labels,), self.batch_size, functional.cross_entropy, optimizer)
+            loss = functional.cross_entropy
+            yield Pass(images, (labels,), self.batch_size, loss, optimizer, {}, self.batch_norm)
             yield PHASE_ENDS

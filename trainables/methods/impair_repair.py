@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.data import Samples
+from trainables.learning import BatchNorm, Layers, parameters_of
 from trainables.losses import distillation
 from trainables.metrics.evaluate import BATCH, predict
 from trainables.passes import PHASE_ENDS, Pass, Plan
@@ -39,6 +40,8 @@ def impair_repair(
     retain_batch_size: int,
     direction: Direction,
     rng: torch.Generator,
+    batch_norm: BatchNorm = "train",
+    layers: Layers = "all",
 ) -> Plan:
     """One pass over synthetic D_f, one over synthetic D_r.
 
@@ -46,7 +49,7 @@ def impair_repair(
     Repair: cross-entropy on the retain images. One Adam serves both, so its moments carry over.
     """
     reference = copy.deepcopy(model).eval()
-    optimizer = adam(model.parameters(), learning_rate)
+    optimizer = adam(parameters_of(model, layers), learning_rate)
 
     targets = [
         # The scripts draw noise in [0, 1), although images lie in [-1, 1].
@@ -56,9 +59,10 @@ def impair_repair(
     loss = distillation if direction == "reference" else towards_model
     weights = {"temperature": temperature}
     others = (torch.cat(targets),)
-    yield Pass(forget.images, others, forget_batch_size, loss, optimizer, weights)
+    yield Pass(forget.images, others, forget_batch_size, loss, optimizer, weights, batch_norm)
     yield PHASE_ENDS
 
     others = (retain.labels,)
-    yield Pass(retain.images, others, retain_batch_size, functional.cross_entropy, optimizer)
+    correct = functional.cross_entropy
+    yield Pass(retain.images, others, retain_batch_size, correct, optimizer, batch_norm=batch_norm)
     yield PHASE_ENDS

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.access import Access, Granted
+from trainables.learning import BatchNorm, Layers, check_learning, learning, parameters_of
 from trainables.methods.bounds import check_at_least, check_positive
 from trainables.training import adam, descend
 
@@ -52,20 +53,23 @@ class JiT:
     perturbations: int = 100
     epochs: int = 1
     batch_size: int = 64
+    batch_norm: BatchNorm = "train"
+    layers: Layers = "all"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.FORGET})
 
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate, sigma=self.sigma)
         check_at_least(1, perturbations=self.perturbations, epochs=self.epochs)
         check_at_least(2, batch_size=self.batch_size)
+        check_learning(self.batch_norm, self.layers)
 
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
     ) -> Iterator[nn.Module]:
-        optimizer = adam(model.parameters(), self.learning_rate)
+        optimizer = adam(parameters_of(model, self.layers), self.learning_rate)
         for _ in range(self.epochs):
-            model.train()
-            for images, _ in access.forget.batches(self.batch_size, rng):
-                loss = lipschitz_loss(model, images, self.sigma, self.perturbations, rng)
-                descend(loss, optimizer)
+            with learning(model, optimizer, self.batch_norm):
+                for images, _ in access.forget.batches(self.batch_size, rng):
+                    loss = lipschitz_loss(model, images, self.sigma, self.perturbations, rng)
+                    descend(loss, optimizer)
             yield model

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from trainables.access import Access, Granted
+from trainables.learning import BatchNorm, Layers, check_learning
 from trainables.methods.bounds import check_at_least, check_one_of, check_positive
 from trainables.methods.impair_repair import DIRECTIONS, Direction, impair_repair
 from trainables.passes import Plan, run
@@ -32,6 +33,8 @@ class MuGAN:
     forget_batch_size: int = 32
     retain_batch_size: int = 64
     direction: Direction = "reference"
+    batch_norm: BatchNorm = "train"
+    layers: Layers = "all"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.GANS})
 
     def __post_init__(self) -> None:
@@ -41,6 +44,7 @@ class MuGAN:
         check_at_least(
             2, forget_batch_size=self.forget_batch_size, retain_batch_size=self.retain_batch_size
         )
+        check_learning(self.batch_norm, self.layers)
 
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
@@ -60,5 +64,7 @@ class MuGAN:
             forget_batch_size=self.forget_batch_size,
             retain_batch_size=self.retain_batch_size,
             direction=self.direction,
+            batch_norm=self.batch_norm,
+            layers=self.layers,
             rng=rng,
         )

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
+from trainables.learning import BatchNorm, Layers, check_learning, learning, parameters_of
 from trainables.methods.bounds import check_at_least, check_positive
 from trainables.training import adam, descend
 
@@ -25,19 +26,22 @@ class NegativeGradient:
     learning_rate: float = 1e-4
     epochs: int = 2
     batch_size: int = 128
+    batch_norm: BatchNorm = "train"
+    layers: Layers = "all"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.FORGET})
 
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate)
         check_at_least(1, epochs=self.epochs)
         check_at_least(2, batch_size=self.batch_size)
+        check_learning(self.batch_norm, self.layers)
 
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
     ) -> Iterator[nn.Module]:
-        optimizer = adam(model.parameters(), self.learning_rate)
+        optimizer = adam(parameters_of(model, self.layers), self.learning_rate)
         for _ in range(self.epochs):
-            model.train()
-            for images, labels in access.forget.batches(self.batch_size, rng):
-                descend(-functional.cross_entropy(model(images), labels), optimizer)
+            with learning(model, optimizer, self.batch_norm):
+                for images, labels in access.forget.batches(self.batch_size, rng):
+                    descend(-functional.cross_entropy(model(images), labels), optimizer)
             yield model

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainables.access import Access, Granted
 from trainables.data import Samples
+from trainables.learning import BatchNorm, Layers, check_learning
 from trainables.methods.bounds import check_at_least, check_positive
 from trainables.training import fit
 
@@ -32,11 +33,14 @@ class RandomLabels:
     epochs: int = 3
     batch_size: int = 64
     repair: bool = False
+    batch_norm: BatchNorm = "train"
+    layers: Layers = "all"
 
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate)
         check_at_least(1, epochs=self.epochs)
         check_at_least(2, batch_size=self.batch_size)
+        check_learning(self.batch_norm, self.layers)
 
     @property
     def needs(self) -> frozenset[Access]:
@@ -59,5 +63,7 @@ class RandomLabels:
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             rng=rng,
+            batch_norm=self.batch_norm,
+            layers=self.layers,
         ):
             yield model

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from trainables.access import Access, Granted
 from trainables.data import Samples
+from trainables.learning import BatchNorm, Layers, check_learning, parameters_of
 from trainables.losses import distillation
 from trainables.methods.bounds import check_at_least, check_positive
 from trainables.metrics.evaluate import predict
@@ -53,6 +54,8 @@ class Scrub:
     forget_batch_size: int = 64
     retain_batch_size: int = 64
     weight_decay: float = 5e-4
+    batch_norm: BatchNorm = "train"
+    layers: Layers = "all"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.FORGET, Access.RETAIN})
 
     def __post_init__(self) -> None:
@@ -62,6 +65,7 @@ class Scrub:
         check_at_least(
             2, forget_batch_size=self.forget_batch_size, retain_batch_size=self.retain_batch_size
         )
+        check_learning(self.batch_norm, self.layers)
 
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
@@ -77,7 +81,9 @@ class Scrub:
         teacher = copy.deepcopy(model).eval()
         taught_forget = predict(teacher, forget.images).clone()
         taught_retain = predict(teacher, retain.images).clone()
-        optimizer = adam(model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = adam(
+            parameters_of(model, self.layers), self.learning_rate, weight_decay=self.weight_decay
+        )
         max_epoch = Pass(
             forget.images,
             (taught_forget,),
@@ -85,6 +91,7 @@ class Scrub:
             disobedience,
             optimizer,
             {"temperature": self.temperature},
+            self.batch_norm,
         )
         min_epoch = Pass(
             retain.images,
@@ -93,6 +100,7 @@ class Scrub:
             obedience,
             optimizer,
             {"temperature": self.temperature, "alpha": self.alpha, "gamma": self.gamma},
+            self.batch_norm,
         )
         for epoch in range(self.epochs):
             if epoch < self.max_steps:

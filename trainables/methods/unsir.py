@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from trainables.access import Access, Granted
 from trainables.data import Samples
+from trainables.learning import BatchNorm, Layers, check_learning, parameters_of
 from trainables.methods.bounds import check_at_least, check_positive
 from trainables.training import adam, descend, train_epoch
 
@@ -68,6 +69,8 @@ class Unsir:
     noise_batches: int = 20
     samples_per_class: int = 1000
     batch_size: int = 256
+    batch_norm: BatchNorm = "train"
+    layers: Layers = "all"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN})
 
     def __post_init__(self) -> None:
@@ -83,6 +86,7 @@ class Unsir:
             samples_per_class=self.samples_per_class,
         )
         check_at_least(2, batch_size=self.batch_size)
+        check_learning(self.batch_norm, self.layers)
 
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
@@ -103,8 +107,8 @@ class Unsir:
             (impairing, self.impair_learning_rate),
             (retain, self.repair_learning_rate),
         ):
-            optimizer = adam(model.parameters(), rate)
-            train_epoch(model, samples, self.batch_size, optimizer, rng)
+            optimizer = adam(parameters_of(model, self.layers), rate)
+            train_epoch(model, samples, self.batch_size, optimizer, rng, batch_norm=self.batch_norm)
             yield model
 
     def noise(

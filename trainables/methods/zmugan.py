@@ -14,6 +14,7 @@ from torch import nn
 
 from trainables.access import Access, Granted
 from trainables.errors import TooFewSamples
+from trainables.learning import BatchNorm, Layers, check_learning
 from trainables.methods.bounds import check_at_least, check_one_of, check_positive
 from trainables.methods.impair_repair import DIRECTIONS, Direction, impair_repair
 from trainables.passes import Plan, run
@@ -38,6 +39,8 @@ class ZMuGAN:
     forget_batch_size: int = 32
     retain_batch_size: int = 64
     direction: Direction = "reference"
+    batch_norm: BatchNorm = "train"
+    layers: Layers = "all"
     needs: ClassVar[frozenset[Access]] = frozenset({Access.INVERTED})
 
     def __post_init__(self) -> None:
@@ -50,6 +53,7 @@ class ZMuGAN:
             forget_batch_size=self.forget_batch_size,
             retain_batch_size=self.retain_batch_size,
         )
+        check_learning(self.batch_norm, self.layers)
 
     def unlearn(
         self, model: nn.Module, access: Granted, rng: torch.Generator
@@ -79,5 +83,7 @@ class ZMuGAN:
             forget_batch_size=self.forget_batch_size,
             retain_batch_size=self.retain_batch_size,
             direction=self.direction,
+            batch_norm=self.batch_norm,
+            layers=self.layers,
             rng=rng,
         )

@@ -2,34 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from trainables.data import Dataset, Samples
 from trainables.errors import Diverged
+from trainables.learning import last_layer
 from trainables.metrics.accuracy import accuracy, class_accuracy
 from trainables.metrics.entropy import entropy
 from trainables.metrics.membership import membership
+from trainables.metrics.probe import Probe, fit_probe
 
 BATCH = 1_024
 
 
+class Seen(NamedTuple):
+    """What a model makes of images: logits (n, classes), and the features (n, d) that its last
+    layer makes them of; None of a model that has no such layer."""
+
+    logits: Tensor
+    features: Tensor | None
+
+
 @torch.inference_mode()
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits (n, classes) in evaluation mode; each layer's mode is left as it was.
+def look(model: nn.Module, images: Tensor) -> Seen:
+    """What `model` sees in `images` in evaluation mode; each layer's mode is left as it was.
 
     Raises Diverged for logits that are not finite, which finite weights can give.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    logits = torch.cat([model(part) for part in images.split(BATCH)])
+    with features_of(model) as features:
+        logits = torch.cat([model(part) for part in images.split(BATCH)])
     for module, was_training in modes:
         module.training = was_training
-    return finite(logits)
+    return Seen(finite(logits), torch.cat(features) if features else None)
+
+
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """The logits (n, classes) of `look`."""
+    return look(model, images).logits
+
+
+@contextmanager
+def features_of(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects, from each pass through the body, what the last layer of `model` is given: (n, d),
+    places in an image averaged."""
+    found: list[Tensor] = []
+
+    def note(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        features = inputs[0].detach()
+        found.append(features.flatten(2).mean(dim=2) if features.dim() > 2 else features)
+
+    last = last_layer(model)
+    hook = None if last is None else last.register_forward_pre_hook(note)
+    try:
+        yield found
+    finally:
+        if hook is not None:
+            hook.remove()
 
 
 def finite(logits: Tensor) -> Tensor:
@@ -39,28 +75,46 @@ def finite(logits: Tensor) -> Tensor:
     return logits
 
 
-class Answers:
-    """Logits that are asked for once for each set of images, whoever wants to look at them.
+T = TypeVar("T")
 
-    `ask` gives them for images (n, c, h, w). Sets are told apart by identity, so the same tensor
-    must be handed in again.
-    """
 
-    def __init__(self, ask: Callable[[Tensor], Tensor]) -> None:
+class Once(Generic[T]):
+    """`ask`, which is asked for once for each set of images (n, c, h, w). Sets are told apart by
+    identity, so the same tensor must be handed in again."""
+
+    def __init__(self, ask: Callable[[Tensor], T]) -> None:
         self._ask = ask
-        self._given: list[tuple[Tensor, Tensor]] = []
+        self._given: list[tuple[Tensor, T]] = []
 
-    def __call__(self, images: Tensor) -> Tensor:
-        for asked, logits in self._given:
+    def __call__(self, images: Tensor) -> T:
+        for asked, given in self._given:
             if asked is images:
-                return logits
+                return given
         self._given.append((images, self._ask(images)))
         return self._given[-1][1]
 
 
+class Answers:
+    """What a model sees, asked for once for each set of images, whoever wants to look at it.
+
+    `ask` gives it for images (n, c, h, w); see `Once`.
+    """
+
+    def __init__(self, ask: Callable[[Tensor], Seen]) -> None:
+        self._seen = Once(ask)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (n, classes)."""
+        return self._seen(images).logits
+
+    def features(self, images: Tensor) -> Tensor | None:
+        """Features (n, d), as in `Seen`."""
+        return self._seen(images).features
+
+
 def answers_of(model: nn.Module) -> Answers:
     """What `model` answers, as long as it stays as it is. Asking raises Diverged as `predict`."""
-    return Answers(partial(predict, model))
+    return Answers(partial(look, model))
 
 
 class Measured(NamedTuple):
@@ -82,6 +136,7 @@ class Evaluator:
     def __init__(self, dataset: Dataset, forget: tuple[int, ...], seed: int) -> None:
         self.held_out = {"": dataset.validation, "test_": dataset.test}
         self.targets = dataset.train.of(forget)
+        self.forget = forget
         self._forget = torch.tensor(forget, device=dataset.test.labels.device)
         self._seed = seed
         retain = dataset.train.without(forget)
@@ -90,7 +145,8 @@ class Evaluator:
         most = max(len(samples) for samples in self.held_out.values())
         rng = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(retain), generator=rng)[:most]
-        members = retain.images[chosen.to(retain.labels.device)]
+        chosen = chosen.to(retain.labels.device)
+        members, self._labels = retain.images[chosen], retain.labels[chosen]
         self._members = {name: members[: len(part)] for name, part in self.held_out.items()}
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
@@ -109,12 +165,24 @@ class Evaluator:
         """Which of the samples (n,) are of the forget classes."""
         return torch.isin(samples.labels, self._forget)
 
+    def _fit_probe(self, answers: Answers) -> Probe | None:
+        """On as many images of D_r as there are to validate: test images have no say."""
+        forgotten = answers.features(self.targets.images)
+        others = answers.features(max(self._members.values(), key=len))
+        if forgotten is None or others is None:
+            return None
+        return fit_probe(forgotten, others[: len(self._members[""])])
+
     def _measure(self, answers: Answers, splits: Iterable[str]) -> Measured:
         most = max((self._members[prefix] for prefix in splits), key=len)
         members = entropy(answers(most)).cpu()
         targets = entropy(answers(self.targets.images)).cpu()
-        metrics: dict[str, float] = {}
+        metrics: dict[str, float] = {
+            "train_forget_accuracy": accuracy(answers(self.targets.images), self.targets.labels),
+            "train_retain_accuracy": accuracy(answers(most), self._labels[: len(most)]),
+        }
         by_class: dict[str, list[float | None]] = {}
+        probe = self._fit_probe(answers)
         for prefix in splits:
             samples = self.held_out[prefix]
             logits = answers(samples.images)
@@ -122,6 +190,10 @@ class Evaluator:
             forgotten = self.forgotten(samples)
             for name, mask in (("forget_accuracy", forgotten), ("retain_accuracy", ~forgotten)):
                 metrics[prefix + name] = accuracy(logits[mask], samples.labels[mask])
+            metrics[prefix + "accuracy"] = accuracy(logits, samples.labels)
+            features = answers.features(samples.images)
+            if probe is not None and features is not None:
+                metrics[prefix + "probe"] = probe(features, forgotten)
             metrics[prefix + "mia"] = membership(
                 members[: len(samples)].numpy(),
                 entropy(logits).cpu().numpy(),
