@@ -25,6 +25,9 @@ A layer is a module with a weight of two or more dimensions of its own (a convol
 layer), in the order in which the model registers them; what else has parameters, as a norm has,
 goes with the layer before it."""
 
+Head = Literal["train", "frozen"]
+"""Whether the last layer learns too. Where it stays, only features can change what is answered."""
+
 
 def check_learning(batch_norm: str, layers: Layers) -> None:
     """Raises InvalidRequest for what is neither."""
@@ -33,8 +36,9 @@ def check_learning(batch_norm: str, layers: Layers) -> None:
         raise InvalidRequest(f"layers is {layers!r}; possible: all, or a whole number from 1 up")
 
 
-def parameters_of(model: nn.Module, layers: Layers) -> list[nn.Parameter]:
-    """The parameters of the last `layers` layers, in the model's order."""
+def parameters_of(model: nn.Module, layers: Layers, head: Head = "train") -> list[nn.Parameter]:
+    """The parameters of the last `layers` layers, in the model's order; with a frozen head, of
+    those before it (of the head where there are none)."""
     found: list[list[nn.Parameter]] = [[]]
     known: set[int] = set()  # a parameter that two modules share belongs to the first
     for module in model.modules():
@@ -43,6 +47,8 @@ def parameters_of(model: nn.Module, layers: Layers) -> list[nn.Parameter]:
         if any(parameter.dim() >= 2 for parameter in own) and found[-1]:
             found.append([])
         found[-1] += own
+    if head == "frozen" and len(found) > 1:
+        del found[-1]
     wanted = found if layers == "all" else found[-layers:]
     return [parameter for layer in wanted for parameter in layer]
 

@@ -29,7 +29,7 @@ METRICS: dict[str, str] = {
     "test_retain_accuracy": "% correct on test images of the other classes",
     "test_mia": "% of the forget set called members (non-members: test images)",
     "test_gap": "mean distance to the retrained model over these three, in points",
-    "probe": "% of validation images of which a probe of the features tells if they are to be forgotten",
+    "probe": "% of validation images that a probe of the features tells right: forgotten or not",
     "probe_distance": "distance of that to the retrained model's, in points",
     "probe_gap": "mean distance to the retrained model with the probe as a fourth, in points",
     "test_probe": "the same on test images",

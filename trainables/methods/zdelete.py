@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.learning import BatchNorm, Layers, check_learning, parameters_of
+from trainables.learning import BatchNorm, Head, Layers, check_learning, parameters_of
 from trainables.methods.bounds import check_at_least, check_one_of, check_positive
 from trainables.metrics.evaluate import predict
 from trainables.passes import PHASE_ENDS, Pass, Plan, run
@@ -44,19 +44,22 @@ def towards(outputs: Tensor, wanted: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ZDelete:
-    """DELETE's target on the images of every class, the last layers trained, batch norms frozen.
+    """DELETE's target on the images of every class, by the last layers before the head.
 
-    Images of generators are unlike real ones: norms that follow them forget what real ones look
-    like, and early layers that learn from them lose it. Yields after each epoch.
+    The head stays, so the features themselves must leave the forgotten class: a head that learns
+    switches its output off, and the class can be told from the features as before. Images of
+    generators are unlike real ones: batch norms that follow them lose what real ones look like, and
+    so do early layers that learn from them. Yields after each epoch.
     """
 
-    learning_rate: float = 2e-3
-    epochs: int = 3
+    learning_rate: float = 5e-4
+    epochs: int = 5
     generators: int = 3
     samples_per_generator: int = 300
     batch_size: int = 64
+    head: Head = "frozen"
+    layers: Layers = 5
     batch_norm: BatchNorm = "frozen"
-    layers: Layers = 2
     source: Source = "inverted"
 
     def __post_init__(self) -> None:
@@ -66,6 +69,7 @@ class ZDelete:
             2, samples_per_generator=self.samples_per_generator, batch_size=self.batch_size
         )
         check_one_of(get_args(Source), source=self.source)
+        check_one_of(get_args(Head), head=self.head)
         check_learning(self.batch_norm, self.layers)
 
     @property
@@ -81,7 +85,7 @@ class ZDelete:
         """An epoch is a pass over all images."""
         images = self.images(access, rng)
         wanted = without_classes(predict(model, images), access.forget_classes).clone()
-        optimizer = adam(parameters_of(model, self.layers), self.learning_rate)
+        optimizer = adam(parameters_of(model, self.layers, self.head), self.learning_rate)
         for _ in range(self.epochs):
             others = (wanted,)
             yield Pass(
