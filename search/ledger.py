@@ -61,6 +61,10 @@ DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
     "synthetic_retain_accuracy": "maximize",
 }
 
+MADE_FROM = "made_from"
+"""Key of study.json: a list of what the study was made from, as the same run may have been asked
+for from several studies."""
+
 ROW = "row"
 """User attribute of an Optuna trial that holds its Parquet row as JSON."""
 
@@ -286,6 +290,13 @@ class Ledger:
         """
         before = self._described().get("preparation", {})
         self.record({"preparation": {**spent, **{k: v for k, v in before.items() if v}}})
+
+    def record_origin(self, origin: Mapping[str, Any]) -> None:
+        """Note in study.json what the study was made from, after what it was made from before."""
+        before = self._described().get(MADE_FROM)
+        known = before if isinstance(before, list) else []
+        if origin not in known:
+            self.record({MADE_FROM: [*known, dict(origin)]})
 
     def record(self, facts: Mapping[str, Any]) -> None:
         """Put what was found out about the study into study.json, under keys of their own."""

@@ -83,9 +83,13 @@ class Study:
     def folder(self) -> Path:
         return results.study_folder(self.root, self.name)
 
-    def run(self, progress: Progress | None = None) -> bool:
+    def run(
+        self, progress: Progress | None = None, *, made_from: Mapping[str, Any] | None = None
+    ) -> bool:
         """Run until the target number of trials has settled; whether it has.
 
+        `made_from` says, in plain values, what a study of repeats was made from: study.json keeps
+        it, beside what it was made from before. It says nothing of what the study is.
         What settled before, in this process or another, is not run again. False means that the
         time budget was over. Raises KeyboardInterrupt after Ctrl-C, StudyHeld if another process
         runs the study, InvalidRequest for impossible resources, a changed specification or an
@@ -98,6 +102,8 @@ class Study:
         ):
             for note in ledger.notes:
                 shown.say(note)
+            if made_from is not None:
+                ledger.record_origin(made_from)
             try:
                 if not ledger.finished:
                     self._search(ledger, shown)

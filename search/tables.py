@@ -16,6 +16,7 @@ from search.analysis.best import figures
 from search.analysis.compare import Entry, sheet
 from search.analysis.sheets import Sheet
 from search.results import Row
+from search.scenarios import short
 from search.status import Status, failed
 
 CAPTIONS = {
@@ -41,13 +42,13 @@ def number(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Table:
+def configurations(title: str, rows: Sequence[Row]) -> Table:
     """Trials side by side: validation figures, which chose them, then test figures."""
-    table = Table(title=title, title_justify="left", caption_justify="left")
+    table = Table(title=escape(title), title_justify="left", caption_justify="left")
     synthetic = {row.get("objective") == "synthetic" for row in rows}
     table.caption = " ".join(CAPTIONS[kind] for kind in sorted(synthetic))
-    if several_studies:
-        table.add_column("study")
+    table.add_column("study")
+    table.add_column("dataset")
     relearned = any(row.get("m_anamnesis_index") is not None for row in rows)
     headings = ["trial", "forget", "retain", "MIA", "gap", "test forget", "test retain"]
     for heading in [*headings, *(["AIN"] if relearned else []), "seconds"]:
@@ -56,8 +57,9 @@ def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Ta
     for row in rows:
         given = json.loads(row["params_json"])
         chosen_by = figures(row)
-        cells = [row["study"]] if several_studies else []
-        cells += [
+        cells = [
+            escape(row["study"]),
+            escape(short(row["dataset"])),
             str(row["number"]),
             number(chosen_by.forget),
             number(chosen_by.retain),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from search import results
 from search.analysis.by_class import Target
 from search.progress import Progress
-from search.repeats import CLASSES, best_values, mark, repeated, run
+from search.repeats import CLASSES, Chosen, Origin, best_of, cut, mark, repeated, run
 from search.spec import StudySpec
 from search.study import Study
 from trainables.errors import ForgetuneError, InvalidRequest
@@ -25,14 +24,14 @@ def forget_each(
     console: Console,
     *,
     labels: Sequence[int],
-    values: Mapping[str, Any] | None,
+    chosen: Chosen | None,
     seeds: int,
 ) -> list[Target]:
     """Repeat a configuration with each of `labels` as the forget class; `spec` must be resolved.
 
-    Without `values` each class is searched first (`spec.trials` trials), and its best configuration
-    is taken. What is there is not run again; a target that fails keeps its place, with the reason.
-    Raises KeyboardInterrupt for a run that was interrupted.
+    Without one that is `chosen` each class is searched first (`spec.trials` trials), and its best
+    configuration is taken. What is there is not run again; a target that fails keeps its place,
+    with the reason. Raises KeyboardInterrupt for a run that was interrupted.
     """
     found = []
     for done, label in enumerate(labels, start=1):
@@ -41,17 +40,17 @@ def forget_each(
         wanted = spec.model_copy(update={"scenario": scenario, "name": None})
         try:
             resolved = Study(wanted, places=places).spec
-            chosen = _searched(resolved, root, places, console) if values is None else values
-            about = mark(chosen, resolved.scenario.model_dump(mode="json"), spec.seed)
-            name = f"{(resolved.name or '')[:90]}-{about}"
-            study = run(repeated(resolved, name, seeds, chosen), root / CLASSES, places, console)
+            values, origin, _ = chosen or _searched(spec, resolved, root, places, console)
+            about = mark(values, resolved.scenario.model_dump(mode="json"), spec.seed)
+            wanted = repeated(resolved, f"{cut(resolved.name or '', 90)}-{about}", seeds, values)
+            study = run(wanted, root / CLASSES, places, console, origin)
             described = results.load_json(study.folder / "study.json") or {}
             found.append(
                 Target(
                     label,
                     study.results().slice(0, seeds).to_pylist(),
                     described.get("references_by_class", {}).get("retrained", {}),
-                    chosen,
+                    values,
                 )
             )
         except ForgetuneError as error:
@@ -60,9 +59,13 @@ def forget_each(
     return found
 
 
-def _searched(spec: StudySpec, root: Path, places: Places, console: Console) -> Mapping[str, Any]:
+def _searched(
+    asking: StudySpec, spec: StudySpec, root: Path, places: Places, console: Console
+) -> Chosen:
+    """The best of a search of its own."""
     run(spec, root, places, console)
-    values, reason = best_values(spec, root)
-    if values is None:
-        raise InvalidRequest(reason)
-    return values
+    best = best_of(spec, root)
+    if best is None:
+        raise InvalidRequest(f"study {spec.name} has no complete trial")
+    assert asking.name is not None
+    return best._replace(origin=Origin(asking.name, best.origin.trial, searched=spec.name))

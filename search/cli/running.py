@@ -366,6 +366,7 @@ def _show_findings(study: Any, results: Path) -> None:
     from search import tables
     from search.analysis import best as select
     from search.mirror import place_of
+    from search.scenarios import about
 
     table = study.results()
     console = Console()
@@ -374,8 +375,9 @@ def _show_findings(study: Any, results: Path) -> None:
         return
     front = select.pareto(table).to_pylist()
     chosen = select.by_gap(table, 1).to_pylist()
-    tables.show(console, tables.configurations("Pareto front", front, False))
-    tables.show(console, tables.configurations("Best configuration", chosen, False))
+    said = about(chosen[0])
+    tables.show(console, tables.configurations(f"Pareto front on {said}", front))
+    tables.show(console, tables.configurations(f"Best configuration on {said}", chosen))
     show_agreement(table)
     where = "" if results == Path("results") else f" --results {place_of(results)}"
     console.print(f"more: forgetune best {study.name}{where}", highlight=False, soft_wrap=True)

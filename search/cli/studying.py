@@ -177,7 +177,7 @@ def sensitivity(
         scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
     )
     about = _origin(study, spec, overrides, results, places)
-    fixed, origin = _configuration(about, results, settings)
+    fixed, origin, told = _configuration(about, results, settings)
     wanted = [_parameters(parameters)] if parameters else sweeps.paper_sweeps(about.method)
     if not wanted:
         raise InvalidRequest(f"{about.method} has none of {', '.join(sweeps.PAPER)}")
@@ -188,7 +188,7 @@ def sensitivity(
             "this study does not measure synthetic images; start from one with --metrics synthetic "
             "or --objective synthetic"
         )
-    console.print(f"all else fixed at {origin}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"all else fixed at {told}", markup=False, highlight=False, soft_wrap=True)
     for done, points in enumerate(designs, start=1):
         names = list(points[0])
         console.print(
@@ -199,7 +199,7 @@ def sensitivity(
             soft_wrap=True,
         )
         swept = sweeps.sweep(about, points, fixed, repeats)
-        ran = repeating.run(swept, results / repeating.SWEEPS, places, console)
+        ran = repeating.run(swept, results / repeating.SWEEPS, places, console, origin)
         # Of a sweep that was repeated more often before, as many as are asked for.
         asked = ran.results().slice(0, len(points) * repeats)
         found = curves.points(asked, names)
@@ -290,15 +290,14 @@ def classes(
         raise InvalidRequest("accuracies of classes are measured on images: a dataset is needed")
     raw = read(about.scenario.dataset, places.data)
     labels = raw.resolve_classes(targets) if targets else range(len(raw.classes))
-    values, origin = None, f"the best of {about.trials} trials for each class"
-    if not best_per_class:
-        values, origin = _configuration(about, results, settings)
-    console.print(f"with {origin}", markup=False, highlight=False, soft_wrap=True)
+    chosen = None if best_per_class else _configuration(about, results, settings)
+    told = chosen.told if chosen else f"the best of {about.trials} trials for each class"
+    console.print(f"with {told}", markup=False, highlight=False, soft_wrap=True)
     found = forget_each(
-        about, results, places, console, labels=labels, values=values, seeds=repeats
+        about, results, places, console, labels=labels, chosen=chosen, seeds=repeats
     )
     title = f"Accuracy of {about.method} by class, on {split} images"
-    caption = f"mean ± standard deviation over {repeats} unlearning seeds, in %; with {origin}"
+    caption = f"mean ± standard deviation over {repeats} unlearning seeds, in %; with {told}"
     sheet = by_class.sheet(found, raw.classes, split)
     _present(sheet, style, output, tables.sheet_table(sheet, title, caption))
     means = by_class.summary(found, len(raw.classes), split)
@@ -366,7 +365,8 @@ def _origin(
     return Study(stored(root, study).model_copy(update=overrides), root=root, places=places).spec
 
 
-def _configuration(about: Any, root: Path, settings: list[str] | None) -> tuple[Any, str]:
+def _configuration(about: Any, root: Path, settings: list[str] | None) -> Any:
+    """The configuration (`search.repeats.Chosen`) that the command is about."""
     from search.repeats import configuration
     from search.results import study_folder
     from search.space import Fixed, parse_override
@@ -377,12 +377,13 @@ def _configuration(about: Any, root: Path, settings: list[str] | None) -> tuple[
     for name, value in given.items():
         if not isinstance(parse_override(name, value), Fixed):
             raise InvalidRequest(f"--set {name}: give one value; what is swept is named apart")
-    values, origin = configuration(about, root, given)
+    chosen = configuration(about, root, given)
     if study_folder(root, about.name).is_dir():
         found = status(root, about.name)
         if found.holder is not None:
-            origin += f"; that study is still running, {found.settled} trials have settled"
-    return values, origin
+            running = f"; that study is still running, {found.settled} trials have settled"
+            chosen = chosen._replace(told=chosen.told + running)
+    return chosen
 
 
 def _parameters(texts: list[str]) -> dict[str, Any]:

@@ -83,6 +83,10 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Study, "_search", start)
 
 
+THREE = {"width": 0.5}
+"""What sets the scenario of `three` apart from the default one."""
+
+
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
     """Results of one study: three complete trials and two that failed.
@@ -95,7 +99,7 @@ def three(tmp_path: Path) -> Path:
         for n, (forget, retain, gap) in enumerate(figures)
     ]
     rows += [toy_row(3, state="crashed"), toy_row(4, state="oom")]
-    write_study(tmp_path / "results", rows, scenario={"width": 0.5}, trials=9)
+    write_study(tmp_path / "results", rows, scenario=THREE, trials=9)
     return tmp_path / "results"
 
 
@@ -184,7 +188,7 @@ def test_best_shows_the_smallest_gap_first(forgetune: Command, three: Path) -> N
     said = forgetune("best", "--results", three)
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith("Smallest gap ")
-    shown = [line.split("│")[1].strip() for line in said.out.splitlines() if "rate=" in line]
+    shown = [line.split("│")[3].strip() for line in said.out.splitlines() if "rate=" in line]
     assert shown == ["0", "1", "2"]
 
 
@@ -193,7 +197,7 @@ def test_best_of_a_forget_accuracy_shows_the_highest_retain_accuracy_first(
 ) -> None:
     said = forgetune("best", "--forget-at-most", "4", "--results", three)
     assert said.out.startswith("Best retain accuracy with forget accuracy of at most 4 %")
-    shown = [line.split("│")[1].strip() for line in said.out.splitlines() if "rate=" in line]
+    shown = [line.split("│")[3].strip() for line in said.out.splitlines() if "rate=" in line]
     assert shown == ["1", "0"]
 
 
@@ -235,13 +239,19 @@ def test_best_shows_five_unless_told_otherwise(forgetune: Command, tmp_path: Pat
 
 
 def test_best_looks_at_all_studies_unless_one_is_named(forgetune: Command, three: Path) -> None:
-    write_study(three, [toy_row(7, m_gap=0.5), toy_row(8, m_gap=20.0)], name="other")
+    rows = [toy_row(7, m_gap=0.5), toy_row(8, m_gap=20.0)]
+    write_study(three, rows, name="other", scenario=THREE)
     assert numbers(forgetune("best", "--json", "--results", three)) == [7, 0, 1, 2, 8]
     assert numbers(forgetune("best", "toy", "--json", "--results", three)) == [0, 1, 2]
     table = forgetune("best", "--results", three).out
     assert "other" in table
     assert "study" in table
-    assert "study" not in forgetune("best", "toy", "--results", three).out
+    for arguments, name in ((["toy"], "toy"), (["--top", "1"], "other")):
+        shown = forgetune("best", *arguments, "--results", three).out
+        first = next(line for line in shown.splitlines() if "rate=" in line)
+        assert f"│ {name} " in first, "named also where all trials shown are of one study"
+        heading = shown.splitlines()[0].rstrip()
+        assert heading == "Smallest gap on digits, allcnn, forgetting class 3"
 
 
 def test_best_looks_into_results_of_the_current_folder(
@@ -264,12 +274,77 @@ def test_best_as_toml_is_a_specification_of_the_first(
     assert (spec.name, spec.method, spec.scenario.width) == ("toy-best", "mugan", 0.5)
 
 
+@pytest.fixture
+def two_datasets(three: Path) -> Path:
+    """`three`, and a study of another dataset that is better in everything, by far."""
+    figures = {"m_forget_accuracy": 0.0, "m_retain_accuracy": 99.0, "m_gap": 0.1}
+    rows = [toy_row(n, dataset="mnist", forget="7", **figures) for n in range(3)]
+    folder = write_study(three, [*rows, toy_row(3, dataset="mnist", state="oom")], "easy")
+    described = results.load_json(folder / "study.json") or {}
+    described["spec"]["scenario"] |= {"dataset": "mnist", "forget": [7]}
+    (folder / "study.json").write_text(json.dumps(described))
+    return three
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], [0, 1, 2]),
+        (["--top", "1"], [0]),
+        (["--pareto"], [0, 1, 2]),
+        (["--forget-at-most", "10"], [1, 0]),
+    ],
+)
+def test_trials_of_one_dataset_are_not_ranked_against_anothers(
+    forgetune: Command, two_datasets: Path, flags: list[str], expected: list[int]
+) -> None:
+    """The easy one's would take all places and dominate all of the others."""
+    said = forgetune("best", *flags, "--json", "--results", two_datasets)
+    assert (said.code, said.err) == (0, "")
+    rows = json.loads(said.out)
+    assert [row["number"] for row in rows if row["study"] == "toy"] == expected
+    kinds = {(row["study"], row["dataset"], row["model"], row["forget"]) for row in rows}
+    assert kinds == {("toy", "digits", "allcnn", "3"), ("easy", "mnist", "allcnn", "7")}
+    shown = forgetune("best", *flags, "--results", two_datasets).out
+    assert "on mnist, allcnn, forgetting class 7" in shown
+    assert "on digits, allcnn, forgetting class 3" in shown
+    lines = [line for line in shown.splitlines() if "rate=" in line]
+    assert all("│ toy " in line and "│ digits " in line for line in lines if "easy" not in line)
+    assert len(lines) == len(rows)
+
+
+def test_of_several_scenarios_a_file_is_of_one_that_must_be_named(
+    forgetune: Command, two_datasets: Path
+) -> None:
+    said = forgetune("best", "--toml", "--results", two_datasets)
+    assert said.refusal() == (
+        "there are 2 scenarios; name a study, the best of each: easy (mnist, allcnn, forgetting "
+        "class 7), toy (digits, allcnn, forgetting class 3)"
+    )
+    named = forgetune("best", "toy", "--toml", "--results", two_datasets)
+    assert "trial 0 of study toy" in named.out
+
+
+def test_a_scenario_without_a_best_is_told_beside_the_others(
+    forgetune: Command, two_datasets: Path
+) -> None:
+    write_study(two_datasets, [toy_row(0, state="oom")], "broken", scenario={"seed": 1})
+    said = forgetune("best", "--json", "--results", two_datasets)
+    assert {row["study"] for row in json.loads(said.out)} == {"toy", "easy"}
+    assert only_line(said.err) == (
+        "forgetune: digits, allcnn, forgetting class 3, width 0.25, seed 1: no trial completed "
+        "(1 oom); the first said: made to end as oom"
+    )
+    limit = forgetune("best", "--forget-at-most", "-1", "--results", two_datasets)
+    assert "width 0.5, seed 0: none of 3 trials forgets to -1 %" in limit.refusal()
+
+
 @pytest.mark.parametrize("flag", ["--toml", "--json"])
 def test_a_word_in_one_study_leaves_the_numbers_of_another(
     forgetune: Command, three: Path, flag: str
 ) -> None:
-    write_study(three, [toy_row(0, {"temperature": 2.0}, m_gap=0.5)], name="numbers")
-    write_study(three, [toy_row(0, {"temperature": "hot"}, m_gap=50.0)], name="words")
+    write_study(three, [toy_row(0, {"temperature": 2.0}, m_gap=0.5)], "numbers", scenario=THREE)
+    write_study(three, [toy_row(0, {"temperature": "hot"}, m_gap=50.0)], "words", scenario=THREE)
     said = forgetune("best", "--top", "1", flag, "--results", three)
     if flag == "--toml":
         found = tomllib.loads(said.out)["space"]
