@@ -6,7 +6,6 @@ and never taken for a search's trials.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -19,8 +18,9 @@ from rich.console import Console
 from search import results
 from search.analysis.best import by_gap
 from search.ledger import MADE_FROM
+from search.names import cut
 from search.progress import Progress
-from search.spec import StudySpec, validate
+from search.spec import StudySpec, differences, validate
 from search.study import Study
 from search.tables import hyperparameters
 from trainables import methods
@@ -121,10 +121,15 @@ def stored(root: Path, name: str) -> StudySpec:
 
 def best_of(spec: StudySpec, root: Path) -> Chosen | None:
     """The configuration of a study's best trial; None where no trial completed. `spec` must be
-    resolved."""
+    resolved.
+
+    Raises InvalidRequest if the study of this name is of another method or scenario.
+    """
     assert spec.name is not None
     best: list[results.Row] = []
-    if results.study_folder(root, spec.name).is_dir():
+    folder = results.study_folder(root, spec.name)
+    if folder.is_dir():
+        _check_same_scenario(spec, results.load_json(folder / "study.json") or {})
         best = by_gap(results.scan(root, spec.name), 1).to_pylist()
     if not best:
         return None
@@ -133,11 +138,28 @@ def best_of(spec: StudySpec, root: Path) -> Chosen | None:
     return Chosen(hyperparameters(best[0]), Origin(spec.name, number), told)
 
 
+def _check_same_scenario(spec: StudySpec, described: Mapping[str, Any]) -> None:
+    stored = described.get("spec")
+    if not isinstance(stored, Mapping):
+        return
+    changed = [
+        line
+        for line in differences(stored, spec.model_dump(mode="json"))
+        if line.startswith(("method:", "scenario.", "inversion."))
+    ]
+    if changed:
+        raise InvalidRequest(
+            f"study {spec.name} is of another scenario ({'; '.join(changed)}); give "
+            f"--study {spec.name} to begin with its best, in its scenario"
+        )
+
+
 def configuration(spec: StudySpec, root: Path, given: Mapping[str, Any]) -> Chosen:
     """The configuration of a study's best trial, or the method's defaults where it has none; with
     the values that are `given` instead. `spec` must be resolved.
 
-    Raises InvalidRequest for a configuration that the method refuses.
+    Raises InvalidRequest for a configuration that the method refuses, and if the study of this name
+    is of another method or scenario.
     """
     assert spec.name is not None
     values, origin, told = best_of(spec, root) or Chosen(
@@ -150,17 +172,6 @@ def configuration(spec: StudySpec, root: Path, given: Mapping[str, Any]) -> Chos
     # As a trial would have them, so that an impossible one is refused before anything runs.
     methods.make(spec.method, {**values, **given})
     return Chosen({**values, **given}, replace(origin, given=dict(given)), told)
-
-
-def mark(*parts: Any) -> str:
-    """Eight hexadecimal digits that follow from plain values: they set names apart."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def cut(name: str, most: int) -> str:
-    """The name, or as much of it as makes `most` characters with a mark that sets it apart from
-    others that begin alike."""
-    return name if len(name) <= most else f"{name[: most - 9]}-{mark(name)}"
 
 
 def confirmed_name(study: str, trial: int, base_seed: int) -> str:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from search import pruners, samplers
+from search.names import cut
 from search.space import Override, SearchSpace
 from trainables import methods
 from trainables.errors import InvalidRequest, unknown
@@ -429,7 +430,7 @@ def _default_name(method: str, scenario: ScenarioSpec) -> str:
     origin = scenario.weights if scenario.dataset == NO_DATASET else scenario.dataset
     dataset = re.sub(r"[^A-Za-z0-9-]+", "-", Path(origin or "").stem) or "data"
     forget = "-".join(map(str, scenario.forget or []))
-    return f"{method}-{dataset}-{scenario.model}-forget-{forget}"[:100]
+    return cut(f"{method}-{dataset}-{scenario.model}-forget-{forget}", 100)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

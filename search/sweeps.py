@@ -9,7 +9,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from search.repeats import cut, mark, repeated
+from search.names import cut, mark
+from search.repeats import repeated
 from search.samplers import derive_seed, from_unit
 from search.space import Override, SearchSpace
 from search.spec import StudySpec

@@ -15,6 +15,7 @@ from rich.table import Table
 from search.analysis.best import figures
 from search.analysis.compare import Entry, sheet
 from search.analysis.sheets import Sheet
+from search.names import cut
 from search.results import Row
 from search.scenarios import short
 from search.status import Status, failed
@@ -120,7 +121,7 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
     """
     kept = ("method", "objective", "mia_tolerance", "scenario", "inversion")
     fixed: dict[str, Any] = {
-        "name": f"{row['study'][:94]}-best",
+        "name": f"{cut(row['study'], 94)}-best",
         **{key: spec[key] for key in kept if spec.get(key) is not None},
         "trials": 1,
         "seed": spec.get("seed", 0),

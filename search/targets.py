@@ -9,8 +9,9 @@ from rich.console import Console
 
 from search import results
 from search.analysis.by_class import Target
+from search.names import cut, mark
 from search.progress import Progress
-from search.repeats import CLASSES, Chosen, Origin, best_of, cut, mark, repeated, run
+from search.repeats import CLASSES, Chosen, Origin, best_of, repeated, run
 from search.spec import StudySpec
 from search.study import Study
 from trainables.errors import ForgetuneError, InvalidRequest

@@ -178,6 +178,10 @@ def _of_group(group: Group, maps: Sequence[ClassMap], suffix: str) -> list[Block
         members = group.steered(on)
         if members:
             blocks.append(_best(members, group.references, on))
+        inversions = {json.dumps(s.spec.get("inversion"), sort_keys=True) for s in members}
+        if on == SYNTHETIC and len(inversions) > 1:
+            told = "Generators of these studies were inverted otherwise: their synthetic images"
+            blocks.append(Text(f"{told} differ, and so their gaps do not compare.", "warning"))
     blocks += _confirmed(group)
     for on, mark in ((VALIDATION, ""), (SYNTHETIC, "-synthetic")):
         members = group.steered(on)

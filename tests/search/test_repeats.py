@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from search import results, sweeps
+from search import results, sweeps, tables
 from search.comparison import compare
 from search.ledger import Ledger
+from search.names import cut
 from search.progress import Progress
 from search.repeats import (
     CLASSES,
@@ -20,7 +22,6 @@ from search.repeats import (
     Origin,
     configuration,
     confirmed_name,
-    cut,
     named_origin,
     origins,
     run,
@@ -28,7 +29,7 @@ from search.repeats import (
 from search.spec import StudySpec, resolve, validate
 from search.study import Study
 from search.targets import forget_each
-from tests.search.toys import only_line, open_ledger, settle, toy_spec
+from tests.search.toys import only_line, open_ledger, settle, toy_row, toy_spec
 from trainables.errors import InvalidRequest
 from trainables.scenario import Places
 
@@ -132,6 +133,19 @@ def test_a_record_that_is_none_is_read_as_none_and_replaced(tmp_path: Path, stor
     assert origins({"made_from": stored}) == []
 
 
+def test_the_best_of_another_scenario_of_the_same_name_is_not_taken(tmp_path: Path) -> None:
+    """Its name does not tell: `run --width 0.5` and `sensitivity` without that."""
+    searched(tmp_path, "mine", scenario={"width": 0.5}, space={"learning_rate": "1e-4..1e-2"})
+    with pytest.raises(InvalidRequest) as refusal:
+        configuration(toy_spec(name="mine", method="mugan"), tmp_path, {})
+    assert only_line(str(refusal.value)) == (
+        "study mine is of another scenario (scenario.width: 0.5 -> 0.25); give --study mine to "
+        "begin with its best, in its scenario"
+    )
+    same = toy_spec(name="mine", method="mugan", scenario={"width": 0.5}, seed=3)
+    assert configuration(same, tmp_path, {}).origin == Origin("mine", 0)
+
+
 # Names
 
 
@@ -142,6 +156,8 @@ def test_short_names_stay_and_long_ones_that_begin_alike_do_not_collide(tmp_path
         first, second = (cut(name, most) for name in long)
         assert len(first) == len(second) == most
         assert first != second
+    files = [tables.as_toml(toy_row(0, study=name), toy_spec().model_dump()) for name in long]
+    assert len({tomllib.loads(file)["name"] for file in files}) == 2
     assert confirmed_name("toy", 7, 2) == "toy-7-base-2"
     for seed in (0, 2**63 - 1):
         assert len(confirmed_name(long[0], 123_456, seed)) <= 100

@@ -521,3 +521,16 @@ def test_a_class_map_is_of_one_configuration_where_there_is_one_for_several_clas
     assert first.made_from == "trial 0 of study searched"
     assert [target.label for target in second.targets] == [0]
     assert second.made_from == "trial 1 of study searched"
+
+
+@pytest.mark.parametrize("steps", [500, 900])
+def test_gaps_on_images_of_unlike_generators_are_said_not_to_compare(
+    tmp_path: Path, steps: int
+) -> None:
+    figures = {f"m_synthetic_{name}": 5.0 for name in ("forget_accuracy", "retain_accuracy", "gap")}
+    for name, number in (("one", 500), ("two", steps)):
+        found = [toy_row(n, objective="synthetic", **figures) for n in range(2)]
+        given = {"objective": "synthetic", "inversion": {"steps": number}}
+        write_study(tmp_path, found, name, **given)
+    text = words(comparison_page(tmp_path, ["one", "two"]))
+    assert ("their gaps do not compare" in text) is (steps != 500)
