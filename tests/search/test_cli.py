@@ -713,7 +713,7 @@ def test_an_interruption_ends_in_one_line(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(results, "examine", interrupted)
+    monkeypatch.setattr(results, "study_names", interrupted)
     said = forgetune("best")
     assert (said.code, said.out) == (130, "")
     assert only_line(said.err).startswith("forgetune: interrupted")
