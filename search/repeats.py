@@ -71,7 +71,11 @@ def origins(described: Mapping[str, Any]) -> list[Origin]:
     return [
         Origin(item["study"], item.get("trial"), item.get("set") or {}, item.get("searched"))
         for item in (stored if isinstance(stored, list) else [])
-        if isinstance(item, Mapping) and isinstance(item.get("study"), str)
+        if isinstance(item, Mapping)
+        and isinstance(item.get("study"), str)
+        and isinstance(item.get("trial"), int | None)
+        and isinstance(item.get("set", {}), Mapping)
+        and isinstance(item.get("searched"), str | None)
     ]
 
 

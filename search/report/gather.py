@@ -373,7 +373,7 @@ def _confirmed(runs: Sequence[_Run]) -> list[Confirmed]:
     grouped: dict[int, list[tuple[Origin, _Run]]] = {}
     for run in runs:
         for origin in run.origins:
-            if origin.trial is not None:
+            if origin.trial is not None and origin.searched is None:
                 grouped.setdefault(origin.trial, []).append((origin, run))
     return [
         Confirmed(

@@ -128,7 +128,19 @@ def test_what_a_study_was_made_from_does_not_make_it_another(tmp_path: Path) -> 
     assert json.loads((tmp_path / "study=toy" / "study.json").read_text()) == described
 
 
-@pytest.mark.parametrize("stored", [None, "x", [3], [{}], [{"study": 3}], {"study": "a"}])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        None,
+        "x",
+        [3],
+        [{}],
+        [{"study": 3}],
+        {"study": "a"},
+        [{"study": "a", "trial": "1"}],
+        [{"study": "a", "set": 3}],
+    ],
+)
 def test_a_record_that_is_none_is_read_as_none_and_replaced(tmp_path: Path, stored: Any) -> None:
     assert origins({"made_from": stored}) == []
 
