@@ -108,6 +108,11 @@ def as_csv(sheet: Sheet) -> str:
     return out.getvalue()
 
 
+_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+}
+
 FORMS = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
 
 
@@ -117,6 +122,4 @@ def _labels(line: Line) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, f"\\{character}")
-    return text
+    return "".join(_LATEX.get(character, character) for character in text)
