@@ -60,8 +60,9 @@ def as_markdown(sheet: Sheet) -> str:
     rows = [[*sheet.about, *sheet.columns], ["---"] * (len(sheet.about) + len(sheet.columns))]
     for line in sheet.lines:
         marked = [f"**{cell}**" if cell.best else str(cell) for cell in line.cells]
-        rows.append([text.replace("|", r"\|") for text in (*_labels(line), *marked)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+        rows.append([*_labels(line), *marked])
+    shown = [[text.replace("|", r"\|") for text in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in shown) + "\n"
 
 
 def as_latex(sheet: Sheet) -> str:
