@@ -339,8 +339,8 @@ def _print_outcome(outcome: Any, references: dict[str, dict[str, float]], forgot
     from trainables.outcome import METRICS
 
     values = ", ".join(f"{k}={v}" for k, v in outcome.hyperparameters.items())
-    told = f"{outcome.method}({values}), seed {outcome.seed}, forgetting {forgotten}"
-    table = Table(title=escape(f"{told}: {outcome.state}"), title_justify="left")
+    told = f"{outcome.method}({values}), seed {outcome.seed}: {outcome.state}"
+    table = Table(title=escape(f"{told}, forgetting {forgotten}"), title_justify="left")
     table.add_column("metric")
     for heading in ("base", "retrained", "unlearned"):
         table.add_column(heading, justify="right")
