@@ -47,7 +47,9 @@ def compare(
     for study in studies:
         spec = study.spec
         try:
-            Progress(console).say(f"{spec.method}: study {study.name}")
+            Progress(console).say(
+                f"{spec.method}: study {study.name}, forgetting {study.forgotten}"
+            )
             study.run(Progress(console))
             best = by_gap(study.results(), top).to_pylist()
             if not best:

@@ -26,6 +26,9 @@ DASHBOARD = "http://127.0.0.1:8265"
 SENT = ("run", "prepare", "compare", "sensitivity", "classes")
 """Commands that can be jobs: those that run trials."""
 
+WORDS = ("--forget", "--target")
+"""Options whose values are classes, and no files, should there be files of their names."""
+
 PAUSES = (1, 2, 4, 8, 16, 30)
 """Seconds between attempts at a cluster whose job server is still starting."""
 
@@ -142,9 +145,10 @@ def _value(arguments: Sequence[str], option: str) -> str | None:
 def _packed(arguments: Sequence[str], folder: Path) -> list[str]:
     """The arguments with files by their names in `folder`, into which they are copied."""
     packed, total = [], 0
-    for argument in arguments:
+    for before, argument in zip(("", *arguments), arguments, strict=False):
         path = Path(argument).expanduser()
-        if argument.startswith("-") or is_uri(argument) or not path.is_file():
+        named = before not in WORDS and not argument.startswith("-") and not is_uri(argument)
+        if not named or not path.is_file():
             packed.append(argument)
             continue
         total += path.stat().st_size

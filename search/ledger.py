@@ -16,7 +16,7 @@ import socket
 import time
 import warnings
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -109,6 +109,8 @@ class Ledger:
         self._alone: dict[int, Ticket] = {}
         self._rows: dict[int, results.Row] = {}
         self._beyond = 0  # rows of an earlier, higher target; to count all rows costs with each ask
+        self.class_names: Sequence[str] = ()
+        """Names of the dataset's classes, if they are known: rows tell those of the forget ones."""
         self.spare_memory = False
         """Whether trials share a GPU, so that one that ran out of memory may have enough alone."""
         self._loose = 0
@@ -516,6 +518,9 @@ class Ledger:
             "c_mia": constraint,
             "objective": self.spec.objective,
             "precision": scenario.precision,
+            "forget_names": [self.class_names[label] for label in scenario.forget]
+            if self.class_names
+            else None,
             # Clocks of two machines may differ by more than a trial waited.
             "queue_seconds": None if asked is None else max(0.0, outcome.started - asked),
             **classes,

@@ -90,7 +90,8 @@ class Query:
 
 _STUDIES = """
 SELECT study, any_value(method) AS method, any_value(dataset) AS dataset,
-       any_value(model) AS model, any_value(forget) AS forget, any_value(objective) AS objective,
+       any_value(model) AS model, any_value(forget) AS forget,
+       any_value(forget_names) AS forget_names, any_value(objective) AS objective,
        count(*) AS trials, count(*) FILTER (state = 'complete') AS complete,
        count(*) FILTER (state = 'pruned') AS pruned,
        count(*) FILTER (state NOT IN ('complete', 'pruned')) AS failed,
@@ -160,6 +161,7 @@ _TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
     pa.list_(pa.float64()): "DOUBLE[]",
+    pa.list_(pa.string()): "VARCHAR[]",
 }
 
 

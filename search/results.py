@@ -65,6 +65,7 @@ LABEL_FIELDS = pa.schema(
         ("together", pa.int64()),
         ("saved_seconds", pa.float64()),
         ("precision", pa.string()),
+        ("forget_names", pa.list_(pa.string())),
     ]
 )
 CLASS_FIELDS = pa.schema(

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from search import results
 from search.results import Damage
+from trainables.classes import labelled
 
 APART_FROM_IT = (
     *("precision", "anamnesis_alpha", "anamnesis_batch_size", "anamnesis_epochs"),
@@ -49,9 +50,9 @@ def short(dataset: str) -> str:
 
 def forgetting(row: Mapping[str, Any]) -> str:
     """What is forgotten in a trial: numbers of classes, with their names where the row has them."""
-    numbers, names = row["forget"].split(","), row.get("forget_names")
-    told = f"forgetting class{'es' if len(numbers) > 1 else ''} {', '.join(numbers)}"
-    return f'{told} ("{names}")' if names else told
+    labels = [int(label) for label in row["forget"].split(",")]
+    known = dict(zip(labels, row.get("forget_names") or [], strict=False))
+    return f"forgetting {labelled(labels, [known.get(n, str(n)) for n in range(max(labels) + 1)])}"
 
 
 def reference(scenario: Mapping[str, Any]) -> dict[str, Any]:

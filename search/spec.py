@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +25,7 @@ from search import pruners, samplers
 from search.names import cut
 from search.space import Override, SearchSpace
 from trainables import methods
+from trainables.classes import indices_of, labelled, listing, numbered, typed
 from trainables.errors import InvalidRequest, unknown
 from trainables.scenario import (
     KEGNET_BATCH_SIZE,
@@ -69,6 +70,7 @@ class _Section(BaseModel):
 class ScenarioSpec(_Section):
     """What is to be forgotten. What is left out is chosen to suit the dataset.
 
+    In `forget` a whole number is the index of a class, from 0, and a string is a name.
     `weights` is a .safetensors file of the base model; with the dataset "none" it is all there is,
     and `image_size` (height and width in pixels) says what images the model takes. `precision` is
     that of the convolutions of models that unlearn; they are measured in float32.
@@ -175,12 +177,8 @@ def validate(values: Mapping[str, Any], origin: str = "") -> StudySpec:
         raise InvalidRequest(_explain(error, origin)) from None
 
 
-def resolve(spec: StudySpec, places: Places) -> StudySpec:
-    """The same study with nothing left open: name, class numbers, what suits the dataset.
-
-    Reads the dataset (downloading it where that is possible). Raises InvalidRequest for unknown
-    names, classes out of range and spaces that are none.
-    """
+def check(spec: StudySpec) -> None:
+    """Raises InvalidRequest for what is seen to be wrong without a look at data and weights."""
     methods.check_known(spec.method)
     samplers.check_known(spec.sampler)
     pruners.check_known(spec.pruner)
@@ -193,10 +191,53 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
         _check_fusable(spec)
     if spec.name is not None:
         check_name(spec.name)
+
+
+def class_names(spec: StudySpec, places: Places) -> tuple[str, ...]:
+    """Names of the classes, by index; numbers where the weights of a model are all there is.
+
+    Reads the dataset, as `resolve` does. Raises InvalidRequest if neither is there.
+    """
+    given = spec.scenario
+    if given.dataset != NO_DATASET:
+        return read(given.dataset, places.data).classes
+    if given.weights is None:
+        raise InvalidRequest(
+            "without a dataset the base model cannot be trained: give its weights (--weights "
+            "FILE.safetensors)"
+        )
+    return numbered(_weights(given.weights).num_classes)
+
+
+def forgotten(spec: StudySpec, places: Places) -> str:
+    """What a resolved specification forgets, for people: `class 1 ('cat')`."""
+    labels = [label for label in spec.scenario.forget or [] if isinstance(label, int)]
+    return labelled(labels, class_names(spec, places))
+
+
+def with_words(spec: StudySpec, words: Sequence[str], places: Places) -> StudySpec:
+    """The same study, to forget what these words of a command line say: there, and only there, a
+    class' name goes before its number. What comes of them is the one or the other for good.
+
+    Reads the dataset, as `resolve` does, and raises InvalidRequest as that does.
+    """
+    check(spec)
+    forget = typed(words, class_names(spec, places))
+    return spec.model_copy(update={"scenario": spec.scenario.model_copy(update={"forget": forget})})
+
+
+def resolve(spec: StudySpec, places: Places) -> StudySpec:
+    """The same study with nothing left open: name, class indices, what suits the dataset. Of a
+    resolved one it is that very study.
+
+    Reads the dataset (downloading it where that is possible). Raises InvalidRequest for unknown
+    names, classes out of range and spaces that are none.
+    """
+    check(spec)
     given = spec.scenario
     weights = None if given.weights is None else _weights(given.weights)
     if given.dataset == NO_DATASET:
-        return _resolve_without_data(spec, weights)
+        return _resolve_without_data(spec, weights, places)
     if given.image_size is not None:
         raise InvalidRequest("scenario.image_size is only for the dataset 'none'")
     suits = source(given.dataset)
@@ -213,7 +254,7 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
         if suits.forget is None:
             raise InvalidRequest(
                 f"say which class of {given.dataset} to forget (--forget or scenario.forget); "
-                f"its classes: {', '.join(raw.classes[:12])}"
+                f"its classes: {listing(raw.classes)}"
             )
         wanted = [suits.forget]
     forget = raw.resolve_classes(wanted)
@@ -224,7 +265,7 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
         width = suits.width if given.model == "allcnn" else 1.0
     dataset = given.dataset
     if dataset not in SOURCES:  # a path, which workers must find from any folder
-        dataset = str(Path(os.path.expanduser(dataset)).resolve())
+        dataset = str(_absolute(dataset))
     scenario = given.model_copy(
         update={
             "dataset": dataset,
@@ -261,14 +302,11 @@ def _check_fusable(spec: StudySpec) -> None:
         )
 
 
-def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec:
+def _resolve_without_data(spec: StudySpec, weights: Weights | None, places: Places) -> StudySpec:
     """What is left of `resolve` where the weights of a model are all there is."""
     given = spec.scenario
-    if weights is None:
-        raise InvalidRequest(
-            "without a dataset the base model cannot be trained: give its weights (--weights "
-            "FILE.safetensors)"
-        )
+    names = class_names(spec, places)
+    assert weights is not None
     if spec.objective != "synthetic" or spec.mia_tolerance is not None:
         raise InvalidRequest(
             "without a dataset only the objective synthetic can be measured (--objective "
@@ -288,7 +326,13 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec
         )
     if given.forget is None:
         raise InvalidRequest("say which class to forget, by number (--forget or scenario.forget)")
-    forget = _numbers(given.forget, weights.num_classes)
+    try:
+        forget = list(indices_of(given.forget, names, str(weights.path)))
+    except InvalidRequest as error:
+        known = f"0 to {len(names) - 1}"
+        raise InvalidRequest(
+            f"scenario.forget: {error}; without a dataset classes are numbers, here {known}"
+        ) from None
     size = None if given.image_size is None else (given.image_size[0], given.image_size[1])
     size = weights.image_size(size)
     width = given.width or weights.width(given.model)
@@ -314,23 +358,6 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec
     return spec.model_copy(update={"name": name, "scenario": scenario, "inversion": inversion})
 
 
-def _numbers(wanted: list[int | str], num_classes: int) -> list[int]:
-    """Classes that are known by their numbers alone."""
-    words = {str(item) for item in wanted}
-    if not words:
-        raise InvalidRequest(f"no forget class given; possible: 0 to {num_classes - 1}")
-    strange = [word for word in words if not (word.isascii() and word.isdigit())]
-    numbers = sorted({int(word) for word in words - {*strange}})
-    if strange or numbers[-1] >= num_classes:
-        raise InvalidRequest(
-            f"forget is {', '.join(map(str, wanted))}; without a dataset classes are numbers, "
-            f"here 0 to {num_classes - 1}"
-        )
-    if len(numbers) == num_classes:
-        raise InvalidRequest("the forget classes are all classes; at least one must be retained")
-    return numbers
-
-
 def _inversion(given: InversionSpec, image_size: tuple[int, ...]) -> InversionSpec:
     """The authors' length for images of their size; small ones are learnt much sooner."""
     small = max(image_size) <= 16
@@ -344,7 +371,15 @@ def _inversion(given: InversionSpec, image_size: tuple[int, ...]) -> InversionSp
 
 
 def _weights(text: str) -> Weights:
-    return inspect(Path(os.path.expanduser(text)).resolve())
+    return inspect(_absolute(text))
+
+
+def _absolute(text: str) -> Path:
+    """The path of a file or folder that a user named, from any folder and in any process."""
+    path = Path(os.path.expanduser(text)).absolute()
+    found = path.resolve()
+    # A link may lead to a file that is called otherwise; what a file is, its suffix says.
+    return found if found.suffix == path.suffix else path.parent.resolve() / path.name
 
 
 def scenario_of(spec: StudySpec) -> Scenario:
@@ -430,7 +465,9 @@ def _default_name(method: str, scenario: ScenarioSpec) -> str:
     origin = scenario.weights if scenario.dataset == NO_DATASET else scenario.dataset
     dataset = re.sub(r"[^A-Za-z0-9-]+", "-", Path(origin or "").stem) or "data"
     forget = "-".join(map(str, scenario.forget or []))
-    return cut(f"{method}-{dataset}-{scenario.model}-forget-{forget}", 100)
+    name = f"{method}-{dataset}-{scenario.model}-forget-{forget}"
+    # Others' methods may be called in ways that a folder, and `check_name`, cannot take.
+    return cut(re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-"), 100)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from search.progress import Progress
 from search.spec import (
     StudySpec,
     fingerprint,
+    forgotten,
     load_spec,
     measured,
     pool_seed,
@@ -78,6 +79,11 @@ class Study:
         """The study's name; its results lie in `study=NAME` of the results folder."""
         assert self.spec.name is not None
         return self.spec.name
+
+    @property
+    def forgotten(self) -> str:
+        """What is to be forgotten, for people: `class 1 ('cat')`."""
+        return forgotten(self.spec, self.places)
 
     @property
     def folder(self) -> Path:
@@ -196,8 +202,12 @@ class Study:
         allotment = scheduling.allot(self.spec)
         shown.doing("preparing what the trials share")
         bench = shared_workbench(scenario_of(self.spec), self.places)
+
+        def report(name: str, found: dict[str, Any], done: int, total: int) -> None:
+            shown.prepared(bench.title(name), found, done, total)
+
         spent = preparation.prepare(
-            bench, self.spec, self.places, allotment, shown.prepared, tick, depot.shipment
+            bench, self.spec, self.places, allotment, report, tick, depot.shipment
         )
         found = list(spent.values()).count(None)
         where = self.places.artifacts
@@ -219,6 +229,7 @@ class Study:
         from trainables.trainable import trainable
 
         bench, allotment, spent, fleet = self._prepare(shown, depot)
+        ledger.class_names = bench.classes
         ledger.record_references(bench.references)
         ledger.record(
             {

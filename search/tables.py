@@ -165,9 +165,9 @@ def sheet_table(sheet: Sheet, title: str, caption: str, remarks: str = "remark")
         title=title, title_justify="left", caption=escape(caption), caption_justify="left"
     )
     for heading in sheet.about:
-        table.add_column(heading)
+        table.add_column(escape(heading))
     for heading in sheet.columns:
-        table.add_column(heading, justify="right")
+        table.add_column(escape(heading), justify="right")
     remarked = any(line.remark for line in sheet.lines)
     if remarked:
         table.add_column(remarks, overflow="fold")

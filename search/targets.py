@@ -12,8 +12,9 @@ from search.analysis.by_class import Target
 from search.names import cut, mark
 from search.progress import Progress
 from search.repeats import CLASSES, Chosen, Origin, best_of, repeated, run
-from search.spec import StudySpec
+from search.spec import StudySpec, class_names
 from search.study import Study
+from trainables.classes import labelled
 from trainables.errors import ForgetuneError, InvalidRequest
 from trainables.scenario import Places
 
@@ -35,8 +36,10 @@ def forget_each(
     with the reason. Raises KeyboardInterrupt for a run that was interrupted.
     """
     found = []
+    names = class_names(spec, places)
     for done, label in enumerate(labels, start=1):
-        Progress(console).say(f"forgetting {done} of {len(labels)}: class {label}")
+        told = labelled([label], names)
+        Progress(console).say(f"forgetting {done} of {len(labels)}: {told}")
         scenario = spec.scenario.model_copy(update={"forget": [label]})
         wanted = spec.model_copy(update={"scenario": scenario, "name": None})
         try:
@@ -55,7 +58,7 @@ def forget_each(
                 )
             )
         except ForgetuneError as error:
-            Progress(console).say(f"class {label}: {error}")
+            Progress(console).say(f"{told}: {error}")
             found.append(Target(label, reason=str(error)))
     return found
 

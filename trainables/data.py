@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.classes import labelled
 from trainables.errors import DataError
 from trainables.sources import SPLIT_SEED, channels_first, read, stratified
 
@@ -103,7 +104,7 @@ def load(name: str, root: Path, validation_fraction: float) -> Dataset:
     if remaining.min() < 2:
         index = int(remaining.argmin())
         raise DataError(
-            f"{name}: class {index} ({raw.classes[index]!r}) has too few training images "
+            f"{name}: {labelled([index], raw.classes)} has too few training images "
             f"({int((raw.y_train == index).sum())}) to hold out {validation_fraction:.0%} of them"
         )
     floats = [images for images in (raw.x_train, raw.x_test) if images.dtype != np.uint8]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from trainables.errors import InvalidRequest
 
 NO_DATASET = "none"
 """The dataset of a scenario that has nothing but the weights of its base model."""
@@ -91,6 +94,8 @@ class Scenario:
     right for 1 - `anamnesis_alpha` of what the base model was right for, `anamnesis_epochs` epochs
     at most.
 
+    `forget` are indices of classes, kept sorted, each once; InvalidRequest is raised for others.
+
     `precision` ("float32" or "bfloat16") is that of the convolutions of models that unlearn.
     Artifacts and measurements are float32's whatever it says.
     """
@@ -118,6 +123,16 @@ class Scenario:
     num_classes: int | None = None
 
     def __post_init__(self) -> None:
+        try:
+            if any(isinstance(label, bool) for label in self.forget):
+                raise TypeError
+            forget = sorted({operator.index(label) for label in self.forget})
+        except TypeError:
+            raise InvalidRequest(
+                f"forget is {self.forget!r}: a Scenario takes the indices of classes, (3,); names "
+                "are for a specification (ScenarioSpec) and for Raw.resolve_classes"
+            ) from None
+        object.__setattr__(self, "forget", tuple(forget))
         # Scenarios that are equal must name the same artifacts: 1 and 1.0 are written differently.
         for name in (
             "width",

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from trainables.classes import checked_names, indices_of, labelled, numbered, same
 from trainables.errors import DataError, InvalidRequest, unknown
 
 SPLIT_SEED = 42
@@ -58,38 +58,19 @@ class Raw:
         return channels, height, width
 
     def resolve_classes(self, wanted: Iterable[str | int]) -> tuple[int, ...]:
-        """Class indices, sorted, from numbers or names; a name goes before a number.
+        """Class indices, sorted: a whole number is an index, a string is a name.
 
         Raises InvalidRequest for an unknown class, a class without test images, no class at all,
         or all classes at once (nothing would be left to retain).
         """
-        found = sorted({self._index(str(item).strip()) for item in wanted})
-        if not found:
-            raise InvalidRequest("no forget class given; name at least one class")
-        if len(found) >= len(self.classes):
-            raise InvalidRequest(
-                f"the forget classes are all {len(self.classes)} classes of {self.name}; "
-                "at least one class must be retained"
-            )
+        found = indices_of(wanted, self.classes, self.name)
         for index in found:
             if not (self.y_test == index).any():
                 raise InvalidRequest(
-                    f"class {index} ({self.classes[index]!r}) of {self.name} has no test images, "
+                    f"{labelled([index], self.classes)} of {self.name} has no test images, "
                     "so forgetting it could not be measured"
                 )
-        return tuple(found)
-
-    def _index(self, text: str) -> int:
-        if text in self.classes:
-            return self.classes.index(text)
-        if re.fullmatch(r"-?\d+", text):
-            if 0 <= int(text) < len(self.classes):
-                return int(text)
-            raise InvalidRequest(
-                f"class {text} is out of range: {self.name} has classes "
-                f"0 to {len(self.classes) - 1}"
-            )
-        raise InvalidRequest(unknown(f"class of {self.name}", text, self.classes))
+        return found
 
 
 def channels_first(images: np.ndarray) -> np.ndarray:
@@ -167,8 +148,7 @@ def _read_digits(name: str, _: Path) -> Raw:
     images, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
     images = (images / 16).astype(np.float32)
     test = stratified(labels, 0.25, SPLIT_SEED)
-    classes = tuple(str(digit) for digit in range(10))
-    return Raw(name, images[~test], labels[~test], images[test], labels[test], classes)
+    return Raw(name, images[~test], labels[~test], images[test], labels[test], numbered(10))
 
 
 def _torchvision(
@@ -263,7 +243,7 @@ def _read_npz(dataset: str, path: Path) -> Raw:
                     f"{', '.join(wanted)} (found: {', '.join(file.files) or 'nothing'})"
                 )
             arrays = {name: file[name] for name in wanted}
-            names = file["classes"].tolist() if "classes" in file.files else None
+            names = file["classes"] if "classes" in file.files else None
     except DataError:
         raise
     except FileNotFoundError:
@@ -286,10 +266,17 @@ def _read_npz(dataset: str, path: Path) -> Raw:
         )
     if not np.isin(arrays["y_test"], labels).all():
         raise DataError(f"{path}: y_test holds labels that y_train does not have")
-    if names is not None and len(names) != len(labels):
-        raise DataError(f"{path}: {len(names)} names in classes for {len(labels)} labels")
-    classes = tuple(str(name) for name in (names if names is not None else labels))
-    return Raw(dataset, **arrays, classes=classes)
+    return Raw(dataset, **arrays, classes=_names(path, names, len(labels)))
+
+
+def _names(path: Path, found: np.ndarray | None, count: int) -> tuple[str, ...]:
+    if found is None:
+        return numbered(count)
+    if found.ndim != 1:
+        raise DataError(f"{path}: classes has shape {found.shape}; one name per label is needed")
+    if len(found) != count:
+        raise DataError(f"{path}: {len(found)} names in classes for {count} labels")
+    return checked_names(path, found.tolist())
 
 
 def _check_arrays(path: Path, part: str, images: np.ndarray, labels: np.ndarray) -> None:
@@ -337,11 +324,17 @@ def _read_folder(dataset: str, path: Path) -> Raw:
                     f"{path}: no folder {part.name}/ in it; images are expected in "
                     "train/CLASS/*.png and test/CLASS/*.png"
                 )
-        classes = tuple(sorted(entry.name for entry in train.iterdir() if entry.is_dir()))
-        extra = {entry.name for entry in test.iterdir() if entry.is_dir()} - set(classes)
+        names = {
+            part: checked_names(part, sorted(item.name for item in part.iterdir() if item.is_dir()))
+            for part in (train, test)
+        }
+        classes = names[train]
+        # One name may be written in two Unicode forms, as systems that packed the folders do it.
+        folders = {part: {same(name): part / name for name in names[part]} for part in names}
+        extra = [name for name in names[test] if same(name) not in folders[train]]
         if len(classes) < 2 or extra:
             raise DataError(
-                f"{path}: test/ has classes that train/ lacks: {', '.join(sorted(extra))}"
+                f"{path}: test/ has classes that train/ lacks: {', '.join(extra)}"
                 if extra
                 else f"{path}: train/ holds {len(classes)} class folders; at least two are needed"
             )
@@ -349,8 +342,8 @@ def _read_folder(dataset: str, path: Path) -> Raw:
             part: [
                 (file, index)
                 for index, name in enumerate(classes)
-                if (part / name).is_dir()
-                for file in images_of(part / name)
+                if same(name) in folders[part]
+                for file in images_of(folders[part][same(name)])
             ]
             for part in (train, test)
         }

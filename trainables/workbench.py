@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from trainables import models, recipes
 from trainables.access import Access, Granted
 from trainables.artifacts import Artifact, Built, Depot, Store
+from trainables.classes import indices_of, labelled, numbered, short
 from trainables.data import Dataset, Samples, load
 from trainables.errors import DataError, GeneratorError
 from trainables.files import write_whole
@@ -39,7 +40,7 @@ from trainables.metrics.compare import Comparison
 from trainables.metrics.evaluate import Evaluator, answers_of, predict
 from trainables.metrics.synthetic import SyntheticEvaluator
 from trainables.models.classifier import Classifier
-from trainables.recipes import GAN, Origin, classes_of, inversion_seed
+from trainables.recipes import ALL_CLASSES, GAN, Origin, classes_of, inversion_seed
 from trainables.remote import Remote
 from trainables.scenario import NO_DATASET, Places, Scenario
 from trainables.shipping import Shipment, unpack
@@ -66,7 +67,8 @@ class Workbench:
     """Everything that trials of `scenario` share, kept on `device` between trials.
 
     Artifacts that are missing come from `depot`, or the one of `places`, before they are built.
-    Raises DataError for unreadable data and InvalidRequest for an unusable artifacts folder.
+    Raises DataError for unreadable data and InvalidRequest for an unusable artifacts folder and
+    for classes that are not there.
     """
 
     def __init__(
@@ -88,6 +90,11 @@ class Workbench:
         self._data: dict[Access, tuple[Samples, tuple[int, int]]] = {}
         self._together: list[str] = []
         self._trained: dict[str, nn.Module] = {}
+        # The scenario may have been made by hand.
+        if self.has_data:
+            self._raw.resolve_classes(scenario.forget)
+        else:
+            indices_of(scenario.forget, self.classes, scenario.weights or scenario.dataset)
 
     def share_device(self, share: float) -> None:
         """Take no more than this share (0 to 1) of a GPU's memory: Ray counts fractions of a GPU,
@@ -199,7 +206,14 @@ class Workbench:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes; numbers where there is no data."""
-        return self._raw.classes if self.has_data else tuple(map(str, range(self.num_classes)))
+        return self._raw.classes if self.has_data else numbered(self.num_classes)
+
+    def title(self, name: str) -> str:
+        """What people are told of an artifact: its name, and that of the class it is of."""
+        label = name.removeprefix(GAN)
+        if not name.startswith(GAN) or label == ALL_CLASSES:
+            return name
+        return GAN + short(int(label), self.classes)
 
     @cached_property
     def references_by_class(self) -> dict[str, dict[str, list[float | None]]]:
@@ -223,7 +237,7 @@ class Workbench:
         generators: dict[int, nn.Module] = {}
         for name in recipes.gans(self.scenario, self.num_classes):
             artifact = self._artifact(name)
-            _check_not_collapsed(name, artifact.facts)
+            _check_not_collapsed(name, artifact.facts, self.classes)
             network: nn.Module
             if self.scenario.gan == "cgan":
                 network = conditional = cgan.ConditionalGenerator(shape, self.num_classes, width)
@@ -236,7 +250,7 @@ class Workbench:
                 )
             network.load_state_dict(artifact.tensors)
             network.to(self.device).to(memory_format=torch.channels_last).eval()
-        return ClassGenerators(generators, self.base)
+        return ClassGenerators(generators, self.base, self.classes)
 
     @cached_property
     def log(self) -> Mapping[str, Tensor]:
@@ -297,7 +311,7 @@ class Workbench:
         """
         artifact = self._artifact(name)
         if name.startswith(GAN):
-            _check_not_collapsed(name, artifact.facts)
+            _check_not_collapsed(name, artifact.facts, self.classes)
         return {"origin": artifact.origin, "seconds": artifact.seconds, "note": artifact.note}
 
     def warm_up(self, needs: frozenset[Access], expensive: tuple[str, ...] = ()) -> None:
@@ -370,6 +384,7 @@ class Workbench:
             self.scenario.forget,
             self.num_classes,
             self.image_shape,
+            self.classes,
         )
 
     def _kept(self, kind: Access, cut: Callable[[tuple[int, ...]], Samples]) -> Samples:
@@ -666,11 +681,13 @@ def _versions(samples: Samples) -> tuple[int, int]:
     return samples.images._version, samples.labels._version
 
 
-def _check_not_collapsed(name: str, facts: Mapping[str, Any]) -> None:
+def _check_not_collapsed(name: str, facts: Mapping[str, Any], names: Sequence[str]) -> None:
     if facts["collapsed"]:
+        label = name.removeprefix(GAN)
+        whose = "all classes" if label == ALL_CLASSES else labelled([int(label)], names)
         shares = ", ".join(f"{share:.0%}" for share in facts["shares"])
         raise GeneratorError(
-            f"the GAN of class {name.removeprefix(GAN)} collapsed in each of "
+            f"the GAN of {whose} collapsed in each of "
             f"{len(facts['shares'])} trainings ({shares} of its samples are classified as their "
             f"class, over the share of real ones; {GAN_PASS_SHARE:.0%} is needed); train for "
             "longer or shorter (scenario.gan_steps), or choose another seed or --gan"

@@ -180,13 +180,15 @@ def query(
         write(found, "csv" if style == "table" else style, output)
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from search.tables import show
 
-    table = Table(*found.column_names)
+    table = Table(*map(escape, found.column_names))
     for row in found.to_pylist():
-        table.add_row(*("-" if value is None else _plain(value) for value in row.values()))
+        cells = ("-" if value is None else _plain(value) for value in row.values())
+        table.add_row(*map(escape, cells))
     show(Console(), table)
 
 

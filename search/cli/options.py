@@ -53,7 +53,9 @@ Model = Annotated[Optional[str], typer.Option(help="allcnn, vgg16 or resnet9")] 
 Width = Annotated[Optional[float], typer.Option(help="factor on AllCNN's channels")]  # noqa: UP045
 Forget = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option(help="class to forget, by number or name; repeat for several"),
+    typer.Option(
+        help="class to forget, by name or number (from 0), a name first; repeat for several"
+    ),
 ]
 Gan = Annotated[
     Optional[str],  # noqa: UP045
@@ -116,7 +118,8 @@ def scenario(
     image_size: str | None = None,
     precision: str | None = None,
 ) -> dict[str, Any]:
-    """The scenario of a specification, as far as it was given."""
+    """The scenario of a specification, as far as it was given, with --forget's words as they are:
+    see `load`."""
     return given(
         dataset=dataset,
         model=model,
@@ -127,6 +130,16 @@ def scenario(
         image_size=None if image_size is None else _pixels(image_size),
         precision=precision,
     )
+
+
+def load(path: Path | None, given: dict[str, Any], places: Any) -> Any:
+    """The specification that a file and the options describe. What the words of --forget say shows
+    only in the dataset, which is read for it. Raises InvalidRequest."""
+    from search import spec as specs
+
+    loaded = specs.load_spec(path, given)
+    words = given.get("scenario", {}).get("forget")
+    return specs.with_words(loaded, words, places) if words else loaded
 
 
 def _pixels(text: str) -> list[int]:

@@ -111,7 +111,6 @@ def run(
     """
     from rich.console import Console
 
-    from search import spec as specs
     from search.mirror import place_of
     from search.progress import Progress
     from search.study import Study
@@ -147,13 +146,12 @@ def run(
     if save is not None:
         options.check_file("--save", save)
     progress = Progress(Console(stderr=True))
+    places = options.places(data, artifacts)
     study = Study(
-        specs.load_spec(spec, overrides),
-        root=results,
-        places=options.places(data, artifacts),
-        address=address,
+        options.load(spec, overrides, places), root=results, places=places, address=address
     )
     progress.say(f"study {study.name} in {place_of(study.folder)}")
+    progress.say(f"forgetting {study.forgotten}")
     finished = study.run(progress)
     _show_findings(study, results)
     if save is not None:
@@ -211,7 +209,6 @@ def prepare(
     """Build ahead what the trials of a study share: models, generators, references."""
     from rich.console import Console
 
-    from search import spec as specs
     from search.progress import Progress
     from search.study import Study
 
@@ -223,8 +220,11 @@ def prepare(
     )
     if zero_shot:
         overrides = options.zero_shot(overrides)
-    study = Study(specs.load_spec(spec, overrides), places=options.places(data, artifacts))
-    study.prepare(Progress(Console(stderr=True)))
+    places = options.places(data, artifacts)
+    study = Study(options.load(spec, overrides, places), places=places)
+    progress = Progress(Console(stderr=True))
+    progress.say(f"forgetting {study.forgotten}")
+    study.prepare(progress)
     if preview is not None:
         with options.writing("--preview", preview):
             for path in study.preview(preview):
@@ -286,7 +286,7 @@ def trial(
     if spec is None:  # of no study, whose samples it could share
         overrides["pool_samples"] = False
     places = options.places(data, artifacts)
-    loaded = specs.load_spec(spec, overrides)
+    loaded = options.load(spec, overrides, places)
     resolved = specs.resolve(loaded, places)
     for key, value in loaded.space.items():
         if isinstance(value, list) or (isinstance(value, str) and ".." in value):
@@ -297,16 +297,18 @@ def trial(
         options.check_file("--save", save)
     use_threads(resolved.resources.cpus_per_trial)  # as a study's workers do, for equal numbers
     bench = shared_workbench(specs.scenario_of(resolved), places)
+    forgotten = specs.forgotten(resolved, places)
     with Progress(Console(stderr=True)) as progress:
+        progress.say(f"forgetting {forgotten}")
         expensive = specs.measured(resolved)
         generators = getattr(chosen, "generators", 0)
         stages = bench.prerequisites(chosen.needs, expensive, generators)
         names = [name for stage in stages for name in stage]
         for done, name in enumerate(names, start=1):
-            progress.doing(f"preparing {done}/{len(names)}: {name}")
+            progress.doing(f"preparing {done}/{len(names)}: {bench.title(name)}")
             found = bench.prepare(name)
             if found["origin"] != "cached":
-                progress.prepared(name, found, done, len(names))
+                progress.prepared(bench.title(name), found, done, len(names))
         progress.doing(f"unlearning with {resolved.method}")
         outcome, model_found = run_trial(
             bench,
@@ -323,23 +325,22 @@ def trial(
     if as_json:
         print(json.dumps({**asdict(outcome), "references": bench.references}, indent=2))
     else:
-        _print_outcome(outcome, bench.references)
+        _print_outcome(outcome, bench.references, forgotten)
     if outcome.state is not State.COMPLETE:
         raise typer.Exit(1)
 
 
-def _print_outcome(outcome: Any, references: dict[str, dict[str, float]]) -> None:
+def _print_outcome(outcome: Any, references: dict[str, dict[str, float]], forgotten: str) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from search.tables import number, show
     from trainables.outcome import METRICS
 
     values = ", ".join(f"{k}={v}" for k, v in outcome.hyperparameters.items())
-    table = Table(
-        title=f"{outcome.method}({values}), seed {outcome.seed}: {outcome.state}",
-        title_justify="left",
-    )
+    told = f"{outcome.method}({values}), seed {outcome.seed}: {outcome.state}"
+    table = Table(title=escape(f"{told}, forgetting {forgotten}"), title_justify="left")
     table.add_column("metric")
     for heading in ("base", "retrained", "unlearned"):
         table.add_column(heading, justify="right")

@@ -79,7 +79,6 @@ def compare(
     from rich.console import Console
 
     from search import comparison, tables
-    from search import spec as specs
     from search.analysis.compare import sheet
     from trainables import methods as known
 
@@ -91,12 +90,13 @@ def compare(
     )
     for name in methods:
         known.check_known(name)
-    wanted = [specs.load_spec(spec, {**overrides, "method": name}) for name in methods]
+    places = options.places(data, artifacts)
+    wanted = [options.load(spec, {**overrides, "method": name}, places) for name in methods]
     console = Console(stderr=True)
     entries = comparison.compare(
         wanted,
         results,
-        options.places(data, artifacts),
+        places,
         console,
         top=top,
         seeds=seeds,
@@ -158,7 +158,7 @@ def sensitivity(
     from search import sweeps, tables
     from search.analysis import sensitivity as curves
     from search.results import load_json
-    from search.spec import measured
+    from search.spec import forgotten, measured
     from trainables.errors import InvalidRequest, unknown
 
     _check_form(style, output)
@@ -188,7 +188,8 @@ def sensitivity(
             "this study does not measure synthetic images; start from one with --metrics synthetic "
             "or --objective synthetic"
         )
-    console.print(f"all else fixed at {told}", markup=False, highlight=False, soft_wrap=True)
+    for line in (f"forgetting {forgotten(about, places)}", f"all else fixed at {told}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for done, points in enumerate(designs, start=1):
         names = list(points[0])
         console.print(
@@ -240,7 +241,9 @@ def classes(
     targets: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
-            "--target", help="class to forget, by number or name; repeat [default: every class]"
+            "--target",
+            help="class to forget, by name or number (from 0), a name first; repeat [default: "
+            "every class]",
         ),
     ] = None,
     best_per_class: Annotated[
@@ -268,6 +271,7 @@ def classes(
     from search import tables
     from search.analysis import by_class
     from search.targets import forget_each
+    from trainables.classes import index_of, short, typed
     from trainables.errors import InvalidRequest, unknown
     from trainables.sources import read
 
@@ -289,7 +293,10 @@ def classes(
     if about.scenario.dataset == "none":
         raise InvalidRequest("accuracies of classes are measured on images: a dataset is needed")
     raw = read(about.scenario.dataset, places.data)
-    labels = raw.resolve_classes(targets) if targets else range(len(raw.classes))
+    labels = list(range(len(raw.classes)))
+    if targets:
+        known = typed(targets, raw.classes)
+        labels = sorted({index_of(target, raw.classes, raw.name) for target in known})
     chosen = None if best_per_class else _configuration(about, results, settings)
     told = chosen.told if chosen else f"the best of {about.trials} trials for each class"
     console.print(f"with {told}", markup=False, highlight=False, soft_wrap=True)
@@ -313,7 +320,8 @@ def classes(
         from search.report.plots import class_map, write_figure
 
         with options.writing("--plot", plot):
-            write_figure(class_map(found, raw.classes, split, title), plot)
+            names = [short(label, raw.classes) for label in range(len(raw.classes))]
+            write_figure(class_map(found, names, split, title), plot)
         console.print(f"plot: {plot}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -352,13 +360,12 @@ def _origin(
 ) -> Any:
     """The resolved specification of the study that is to be repeated: one that is there, or the one
     that the options describe."""
-    from search import spec as specs
     from search.repeats import stored
     from search.study import Study
     from trainables.errors import InvalidRequest
 
     if study is None:
-        return Study(specs.load_spec(spec, overrides), root=root, places=places).spec
+        return Study(options.load(spec, overrides, places), root=root, places=places).spec
     options_of_search = {key: value for key, value in overrides.items() if key != "trials"}
     if spec is not None or options_of_search:
         raise InvalidRequest("--study says all of method and scenario: give it or those, not both")

@@ -659,7 +659,7 @@ def test_a_finished_study_is_shown_and_not_run_again(forgetune: Command, tmp_pat
     assert "Pareto front" in said.out
     assert "Best configuration " in said.out
     assert said.out.splitlines()[-1] == f"more: forgetune best toy --results {tmp_path}"
-    assert only_line(said.err) == f"study toy in {tmp_path / 'study=toy'}"
+    assert said.err.splitlines() == [f"study toy in {tmp_path / 'study=toy'}", "forgetting class 3"]
     assert stored(tmp_path) == rows
 
 
@@ -845,7 +845,7 @@ def test_a_trial_prints_a_table_beside_the_reference_models(
 ) -> None:
     said = forgetune(*three_digits_trial)
     assert said.code == 0
-    assert said.out.startswith("original(), seed 0: complete")
+    assert said.out.startswith("original(), seed 0: complete, forgetting class 1 ")
     line = next(line for line in said.out.splitlines() if line.startswith("│ retain_accuracy"))
     base, retrained, unlearned = [float(cell) for cell in line.split("│")[2:5]]
     for shown, name in ((base, "base"), (unlearned, "base"), (retrained, "retrained")):
@@ -915,3 +915,9 @@ def test_a_clusters_file_is_checked_offline(
     missing = forgetune("cluster", "check", tmp_path / "nope.yaml")
     assert missing.code == 2
     assert only_line(missing.err).endswith("no such file")
+
+
+def test_a_query_s_words_are_shown_as_they_are(forgetune: Command, three: Path) -> None:
+    said = forgetune("query", "SELECT '[red]' AS \"[b]\", ['[/]'] AS a", "--results", three)
+    assert (said.code, said.err) == (0, "")
+    assert [text in said.out for text in ("[red]", "[b]", "['[/]']")] == [True] * 3

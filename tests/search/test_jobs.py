@@ -73,6 +73,16 @@ def test_files_that_are_named_go_along_and_nothing_else(tmp_path: Path) -> None:
     }
 
 
+def test_a_class_that_is_called_like_a_file_stays_a_class(tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "2").write_text("no class")
+    word = str(tmp_path / "cats" / "2")
+    for given in (["run", "--forget", word, "--target", "2"], ["run", f"--forget={word}"]):
+        (tmp_path / "packed").mkdir(exist_ok=True)
+        assert jobs._packed(given, tmp_path / "packed") == given
+    assert not list((tmp_path / "packed").iterdir())
+
+
 def test_files_that_are_too_large_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ def test_other_datasets_models_and_classes_are_apart_by_what_everybody_calls_the
     write_study(tmp_path, [toy_row(0)], "one")
     write_study(tmp_path, [toy_row(0, model="resnet9")], "two", scenario={"model": "resnet9"})
     assert titles(tmp_path) == [
-        *("digits, allcnn, forgetting classes 1, 2", DIGITS),
+        *("digits, allcnn, forgetting classes 1 and 2", DIGITS),
         "digits, resnet9, forgetting class 3",
     ]
 
@@ -133,5 +133,5 @@ def test_studies_without_trials_are_in_no_group_and_damage_is_named(tmp_path: Pa
 
 def test_classes_are_called_by_their_names_too_where_rows_have_them() -> None:
     assert about(toy_row(0)) == DIGITS
-    assert about(toy_row(0, forget="1", forget_names="2")).endswith('forgetting class 1 ("2")')
+    assert about(toy_row(0, forget="1", forget_names=["2"])).endswith("forgetting class 1 ('2')")
     assert about(toy_row(0, forget="1", forget_names=None)).endswith("forgetting class 1")

@@ -172,16 +172,20 @@ class TestResolveClasses:
     """Class indices from what a person writes."""
 
     def test_names_and_numbers_mix_and_come_back_sorted_and_once(self) -> None:
-        assert raw().resolve_classes(["owl", 0, " 2 "]) == (0, 2)
+        assert raw().resolve_classes(["owl", 0, " owl "]) == (0, 2)
         assert raw().resolve_classes(["dog"]) == (1,)
 
-    def test_a_name_goes_before_a_number(self) -> None:
-        assert raw(classes=("2", "1", "0")).resolve_classes(["2"]) == (0,)
+    def test_a_string_is_a_name_and_a_number_an_index(self) -> None:
+        backwards = raw(classes=("2", "1", "0"))
+        assert backwards.resolve_classes(["2"]) == (0,)
+        assert backwards.resolve_classes([2]) == (2,)
+        with pytest.raises(InvalidRequest, match="unknown class of pets '2'"):
+            raw().resolve_classes(["2"])
 
-    @pytest.mark.parametrize("number", [3, -1, "99"])
-    def test_a_number_out_of_range_names_the_range(self, number: object) -> None:
+    @pytest.mark.parametrize("number", [3, -1, 99])
+    def test_a_number_out_of_range_names_the_range(self, number: int) -> None:
         with pytest.raises(InvalidRequest, match=rf"{number} is out of range.*0 to 2"):
-            raw().resolve_classes([number])  # type: ignore[list-item]
+            raw().resolve_classes([number])
 
     def test_an_unknown_name_gets_a_suggestion(self) -> None:
         with pytest.raises(InvalidRequest, match="did you mean 'cat'"):
@@ -218,6 +222,27 @@ class TestNpz:
 
     def test_classes_without_names_are_called_by_number(self, save: Callable[..., Path]) -> None:
         assert fetch(save()).classes == ("0", "1", "2")
+
+    def test_class_names_may_be_bytes_or_numbers(self, save: Callable[..., Path]) -> None:
+        words = np.array(["café".encode(), b"dog", b"owl"])
+        assert fetch(save(classes=words)).classes == ("café", "dog", "owl")
+        assert fetch(save(classes=np.array([1, 2, 3]))).classes == ("1", "2", "3")
+
+    @pytest.mark.parametrize(
+        ("names", "said"),
+        [
+            (["cat", "dog", "cat"], "alike are 0 ('cat'), 2 ('cat')"),
+            (["cat", "dog", " cat"], "alike are 0 ('cat'), 2 (' cat')"),
+            (["caf\u00e9", "dog", "cafe\u0301"], "alike are 0 ('caf\u00e9'), 2 ('cafe\u0301')"),
+            ([b"cat", b"\xff", b"owl"], "is not UTF-8 text"),
+            ([["cat"], ["dog"], ["owl"]], "classes has shape (3, 1)"),
+            ("cat", "classes has shape ()"),
+        ],
+    )
+    def test_class_names_that_are_none_or_doubled_are_refused(
+        self, save: Callable[..., Path], names: object, said: str
+    ) -> None:
+        assert said in refusal(save(classes=np.array(names)))
 
     @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 1), (4, 4, 3), (1, 4, 4), (3, 4, 4)])
     def test_grey_and_colour_are_taken_in_either_order(
@@ -377,6 +402,28 @@ class TestFolder:
     def test_a_class_of_test_alone_is_named(self, folder: Path) -> None:
         (folder / "test" / "eel").mkdir()
         assert "test/ has classes that train/ lacks: eel" in refusal(folder)
+
+    def test_a_class_may_be_written_in_another_unicode_form_in_test(self, folder: Path) -> None:
+        (folder / "train" / "cat").rename(folder / "train" / "caf\u00e9")
+        (folder / "test" / "cat").rename(folder / "test" / "cafe\u0301")
+        found = fetch(folder)
+        assert found.classes == ("caf\u00e9", "dog")
+        assert found.x_test[:, 0, 0].tolist() == [100, 101, 110, 111]
+        assert found.y_test.tolist() == [0, 0, 1, 1]
+
+    @pytest.mark.parametrize("part", ["train", "test"])
+    def test_classes_of_one_name_are_refused(self, folder: Path, part: str) -> None:
+        for name in ("caf\u00e9", "cafe\u0301"):
+            self.image(folder / part / name / "0.png", 50)
+        assert "alike are 0 ('cafe\u0301'), 1 ('caf\u00e9')" in refusal(folder)
+
+    def test_folders_named_by_numbers_are_in_the_order_of_text(self, tmp_path: Path) -> None:
+        for part in ("train", "test"):
+            for number in range(1, 13):
+                self.image(tmp_path / part / str(number) / "0.png", number)
+        found = fetch(tmp_path)
+        assert found.classes[:5] == ("1", "10", "11", "12", "2")
+        assert found.resolve_classes(["2"]) == found.resolve_classes([4]) == (4,)
 
     def test_one_class_is_too_few(self, folder: Path) -> None:
         for part in ("train", "test"):

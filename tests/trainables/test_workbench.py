@@ -19,7 +19,7 @@ from tests.trainables.toys import rng, same, state
 from trainables import models, workbench
 from trainables.access import Access
 from trainables.data import Samples
-from trainables.errors import GeneratorError
+from trainables.errors import GeneratorError, InvalidRequest
 from trainables.generators import dcgan, kegnet
 from trainables.generators.sampling import Ensemble
 from trainables.metrics.evaluate import answers_of, predict
@@ -305,6 +305,14 @@ class Painter(dcgan.Generator):
         )
 
 
+@pytest.mark.parametrize("forget", [(), (3,), (-1,), (0, 1, 2)])
+def test_a_scenario_made_by_hand_must_forget_classes_that_there_are(
+    scenario: Scenario, places: Places, forget: tuple[int, ...]
+) -> None:
+    with pytest.raises(InvalidRequest):
+        Workbench(replace(scenario, forget=forget), places, CPU)
+
+
 class TestCollapse:
     """A GAN of whose samples too few are classified as its class is trained anew."""
 
@@ -355,6 +363,21 @@ class TestCollapse:
         assert "gan_steps" in said
         assert len(said.splitlines()) == 1
         assert len(set(seeds)) == len(seeds) == 3
+
+    def test_the_class_of_a_collapsed_gan_is_told_by_number_and_name(
+        self,
+        collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]],
+        places: Places,
+        three_digits: Path,
+        tmp_path: Path,
+    ) -> None:
+        plain, _ = collapsing([0.1, 0.4, 0.0])
+        path = changed_copy(three_digits, tmp_path / "own.npz", classes=np.array(["1", "2", "3"]))
+        bench = Workbench(replace(plain.scenario, dataset=path), places, CPU)
+        told = [bench.title(name) for name in ("gan 1", "gan all", "base", "hold-out generator 1")]
+        assert told == ["gan 1 ('2')", "gan all", "base", "hold-out generator 1"]
+        with pytest.raises(GeneratorError, match=r"the GAN of class 1 \('2'\) collapsed"):
+            bench.prepare("gan 1")
 
     def test_a_collapse_does_not_lose_what_was_trained_together(
         self,
