@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from search import results
-from search.analysis.best import by_gap
+from search.analysis.best import by_gap, why_none
 from search.progress import Progress
 from search.spec import StudySpec, validate
 from search.study import Study
@@ -68,10 +68,12 @@ def best_values(spec: StudySpec, root: Path) -> tuple[dict[str, Any] | None, str
     completed. `spec` must be resolved."""
     assert spec.name is not None
     best: list[results.Row] = []
+    why = ""
     if results.study_folder(root, spec.name).is_dir():
-        best = by_gap(results.scan(root, spec.name), 1).to_pylist()
+        table = results.scan(root, spec.name)
+        best, why = by_gap(table, 1).to_pylist(), f": {why_none(table)}"
     if not best:
-        return None, f"study {spec.name} has no complete trial"
+        return None, f"study {spec.name} has no complete trial{why}"
     return hyperparameters(best[0]), f"the best of study {spec.name} (trial {best[0]['number']})"
 
 

@@ -127,6 +127,7 @@ class Watch:
     def __init__(self, then: Any = None) -> None:
         self.rows: list[Row] = []
         self.retries: list[int] = []
+        self.held_back: list[int] = []
         self.closed: list[tuple[int, str]] = []
         self.said: list[str] = []
         self._then = then
@@ -142,6 +143,9 @@ class Watch:
 
     def retried(self, ticket: Ticket, reason: str) -> None:
         self.retries.append(ticket.number)
+
+    def held(self, ticket: Ticket, reason: str) -> None:
+        self.held_back.append(ticket.number)
 
     def tick(self) -> None: ...
 
