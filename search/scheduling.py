@@ -569,6 +569,8 @@ class SettlingCallback(tune.Callback, tune.Stopper):
             return
         if not self._suspects & self._searcher.running:
             self.given_up = InvalidRequest(self._ledger.suspicion.refusal())
+            # Where nothing runs, Tune waits for the searcher's next trial, for ten minutes.
+            self._searcher.closing = True
 
     def stop_all(self) -> bool:
         over = self._searcher.closing and not self._awaited & self._searcher.running
