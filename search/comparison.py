@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search import results
-from search.analysis.best import by_gap
+from search.analysis.best import by_gap, why_none
 from search.analysis.compare import Entry, Row, choose
 from search.progress import Progress
 from search.repeats import CONFIRMED, Origin, confirmed_name, repeated, run
@@ -51,9 +51,10 @@ def compare(
                 f"{spec.method}: study {study.name}, forgetting {study.forgotten}"
             )
             study.run(Progress(console))
-            best = by_gap(study.results(), top).to_pylist()
+            table = study.results()
+            best = by_gap(table, top).to_pylist()
             if not best:
-                entries.append(Entry(spec.method, reason="no trial completed"))
+                entries.append(Entry(spec.method, reason=why_none(table)))
                 continue
             found = []
             for rank, row in enumerate(best, start=1):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from search import results
-from search.analysis.best import by_gap
+from search.analysis.best import by_gap, why_none
 from search.ledger import MADE_FROM
 from search.names import cut
 from search.progress import Progress
@@ -142,6 +142,13 @@ def best_of(spec: StudySpec, root: Path) -> Chosen | None:
     return Chosen(hyperparameters(best[0]), Origin(spec.name, number), told)
 
 
+def no_best(name: str, root: Path) -> str:
+    """Why a study has no best trial, in one line."""
+    there = results.study_folder(root, name).is_dir()
+    why = f": {why_none(results.scan(root, name))}" if there else ""
+    return f"study {name} has no complete trial{why}"
+
+
 def _check_same_scenario(spec: StudySpec, described: Mapping[str, Any]) -> None:
     stored = described.get("spec")
     if not isinstance(stored, Mapping):
@@ -169,7 +176,7 @@ def configuration(spec: StudySpec, root: Path, given: Mapping[str, Any]) -> Chos
     values, origin, told = best_of(spec, root) or Chosen(
         methods.hyperparameters(spec.method),
         Origin(spec.name),
-        f"the defaults of {spec.method} (study {spec.name} has no complete trial)",
+        f"the defaults of {spec.method} ({no_best(spec.name, root)})",
     )
     if given:
         told += ", with " + " ".join(f"{name}={value}" for name, value in given.items())

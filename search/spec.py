@@ -45,7 +45,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 EXECUTION = (
     *("trials", "sampler", "pruner", "metrics", "curves"),
-    *("retries", "trial_timeout", "time_budget", "concurrency", "resources"),
+    *("retries", "give_up_after", "trial_timeout", "time_budget", "concurrency", "resources"),
 )
 """What may change when a study is continued; all else says what the study *is*."""
 
@@ -132,10 +132,11 @@ class StudySpec(_Section):
     to the retrained model's a constraint. `pruner` stops trials early, in studies with one
     objective. `metrics` adds expensive ones to those of every trial; `curves` has every trial
     evaluated after each phase or epoch, as a pruner has. `retries` counts further attempts of a
-    trial whose worker died; `trial_timeout` and `time_budget` (no trial begins after it) are in
-    seconds; `concurrency` bounds the trials run at once. With `pool_samples` the study draws the
-    samples of its generators once, and each trial gets the first of them, as many as it asks for;
-    without, each trial draws its own.
+    trial whose worker died; a run ends, unsettled, when `give_up_after` trials crashed alike before
+    any has ended otherwise (0: never); `trial_timeout` and `time_budget` (no trial begins after it)
+    are in seconds; `concurrency` bounds the trials run at once. With `pool_samples` the study draws
+    the samples of its generators once, and each trial gets the first of them, as many as it asks
+    for; without, each trial draws its own.
     """
 
     name: str | None = None
@@ -149,6 +150,7 @@ class StudySpec(_Section):
     metrics: list[Literal["anamnesis", "synthetic"]] = []
     curves: bool = False
     retries: Annotated[int, Field(ge=0)] = 3
+    give_up_after: Annotated[int, Field(ge=0)] = 3
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
     time_budget: Annotated[float, Field(gt=0)] | None = None
     concurrency: Positive | None = None

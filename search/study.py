@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from rich.console import Console
 
-from search import results
+from search import again, results
 from search.analysis.best import by_gap
 from search.ledger import Ledger
 from search.mirror import locate, mirror_of
@@ -90,21 +90,30 @@ class Study:
         return results.study_folder(self.root, self.name)
 
     def run(
-        self, progress: Progress | None = None, *, made_from: Mapping[str, Any] | None = None
+        self,
+        progress: Progress | None = None,
+        *,
+        made_from: Mapping[str, Any] | None = None,
+        retry: Sequence[str] = (),
     ) -> bool:
         """Run until the target number of trials has settled; whether it has.
 
         `made_from` says, in plain values, what a study of repeats was made from: study.json keeps
         it, beside what it was made from before. It says nothing of what the study is.
-        What settled before, in this process or another, is not run again. False means that the
-        time budget was over. Raises KeyboardInterrupt after Ctrl-C, StudyHeld if another process
-        runs the study, InvalidRequest for impossible resources, a changed specification or an
-        unusable folder, and the error of a base model or generator that cannot be built.
+        What settled before, in this process or another, is not run again, but for trials in the
+        states of `retry` ("crashed", "oom", "timeout", "diverged", "starved", "pruned"). False
+        means that the time budget was over. That all have settled does not say that any is
+        complete: `results` tells, in the column `state`. Raises KeyboardInterrupt after Ctrl-C,
+        StudyHeld if another process runs the study, InvalidRequest for impossible resources, a
+        changed specification, an unusable folder, an unknown state and a cause that crashed each of
+        the first trials (`give_up_after`), and the error of a base model or generator that cannot
+        be built.
         """
+        states = again.checked(retry)
         about = fingerprint(self.spec, self.places)
         with (
             progress or Progress(Console(quiet=True)) as shown,
-            Ledger(self.spec, self.root, about) as ledger,
+            Ledger(self.spec, self.root, about, states) as ledger,
         ):
             for note in ledger.notes:
                 shown.say(note)

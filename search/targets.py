@@ -11,7 +11,7 @@ from search import results
 from search.analysis.by_class import Target
 from search.names import cut, mark
 from search.progress import Progress
-from search.repeats import CLASSES, Chosen, Origin, best_of, repeated, run
+from search.repeats import CLASSES, Chosen, Origin, best_of, no_best, repeated, run
 from search.spec import StudySpec, class_names
 from search.study import Study
 from trainables.classes import labelled
@@ -70,6 +70,6 @@ def _searched(
     run(spec, root, places, console)
     best = best_of(spec, root)
     if best is None:
-        raise InvalidRequest(f"study {spec.name} has no complete trial")
+        raise InvalidRequest(no_best(spec.name or "", root))
     assert asking.name is not None
     return best._replace(origin=Origin(asking.name, best.origin.trial, searched=spec.name))

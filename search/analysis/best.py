@@ -43,6 +43,16 @@ def lowest_forget(table: pa.Table) -> float | None:
     return lowest
 
 
+def why_none(table: pa.Table) -> str:
+    """One line on a table without complete trials: how many ended how, and why the first did."""
+    if table.num_rows == 0:
+        return "no trial has settled yet"
+    states = table["state"].to_pylist()
+    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted({*states}))
+    first = next((reason for reason in table["reason"].to_pylist() if reason), "nothing")
+    return f"no trial completed ({counts}); the first said: {first}"
+
+
 def by_gap(table: pa.Table, top: int | None = None) -> pa.Table:
     """Complete trials by their gap to the retrained model, smallest first; where the objective was
     synthetic, by their distance to the ideal. All, or the first `top`.

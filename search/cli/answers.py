@@ -284,7 +284,7 @@ def nothing_settled(results: Path, study: str | None) -> str:
 
 
 def nothing_found(table: Any, forget_at_most: float | None) -> str:
-    from search.analysis.best import complete, lowest_forget
+    from search.analysis.best import complete, lowest_forget, why_none
 
     done = complete(table).num_rows
     if forget_at_most is not None and done:
@@ -293,9 +293,4 @@ def nothing_found(table: Any, forget_at_most: float | None) -> str:
             f"none of {done} trials forgets to {forget_at_most:g} %; the lowest forget accuracy "
             f"is {lowest:.1f} %"
         )
-    states: dict[str, int] = {}
-    for state in table["state"].to_pylist():
-        states[state] = states.get(state, 0) + 1
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    first = next((reason for reason in table["reason"].to_pylist() if reason), "")
-    return f"no trial completed ({counts}); the first said: {first}"
+    return why_none(table)

@@ -89,6 +89,21 @@ def run(
     retries: Annotated[
         OptionalInt, typer.Option(help="further attempts when a worker dies [default: 3]")
     ] = None,
+    retry: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="run trials again that ended so: crashed, oom, timeout, diverged, starved or "
+            "pruned; repeat for several",
+            metavar="STATE",
+        ),
+    ] = None,
+    give_up_after: Annotated[
+        OptionalInt,
+        typer.Option(
+            help="end the run when so many trials crashed alike before any ended otherwise; "
+            "0: never [default: 3]"
+        ),
+    ] = None,
     trial_timeout: Annotated[OptionalFloat, typer.Option(help="seconds [default: none]")] = None,
     time_budget: Annotated[
         OptionalFloat, typer.Option(help="seconds after which no trial begins [default: none]")
@@ -107,10 +122,12 @@ def run(
 ) -> None:
     """Run or continue a study: 100 trials of MuGAN on digits unless told otherwise.
 
-    Interrupted, it goes on where it was when the same command is given again.
+    Interrupted, it goes on where it was when the same command is given again. Exit code 1 if no
+    trial is complete in the end.
     """
     from rich.console import Console
 
+    from search import again
     from search.mirror import place_of
     from search.progress import Progress
     from search.study import Study
@@ -132,6 +149,7 @@ def run(
         pruner=pruner,
         curves=curves,
         retries=retries,
+        give_up_after=give_up_after,
         trial_timeout=trial_timeout,
         time_budget=time_budget,
         concurrency=concurrency,
@@ -145,6 +163,7 @@ def run(
         overrides = options.zero_shot(overrides)
     if save is not None:
         options.check_file("--save", save)
+    again.checked(retry or [])
     progress = Progress(Console(stderr=True))
     places = options.places(data, artifacts)
     study = Study(
@@ -152,8 +171,8 @@ def run(
     )
     progress.say(f"study {study.name} in {place_of(study.folder)}")
     progress.say(f"forgetting {study.forgotten}")
-    finished = study.run(progress)
-    _show_findings(study, results)
+    finished = study.run(progress, retry=retry or [])
+    found = _show_findings(study, results)
     if save is not None:
         with options.writing("--save", save):
             saved = study.save_best(save)
@@ -161,6 +180,9 @@ def run(
         progress.say(told)
     if not finished:
         progress.say("the time budget is over; give the same command again to go on")
+    if not found:
+        _say_how_to_go_on(study, progress)
+        raise typer.Exit(1)
 
 
 def submit(
@@ -361,7 +383,23 @@ def _print_outcome(outcome: Any, references: dict[str, dict[str, float]], forgot
     )
 
 
-def _show_findings(study: Any, results: Path) -> None:
+MENDED = {
+    "oom": " with fewer at once or smaller batches",
+    "timeout": " with a longer --trial-timeout",
+}
+"""What may help trials that ended so."""
+
+
+def _say_how_to_go_on(study: Any, progress: Any) -> None:
+    """Of a study without a complete trial."""
+    states = sorted({*study.results()["state"].to_pylist()})
+    if states:
+        flags = " ".join(f"--retry {state}{MENDED.get(state, '')}" for state in states)
+        progress.say(f"once that is mended, the same command runs them again: {flags}")
+
+
+def _show_findings(study: Any, results: Path) -> bool:
+    """Print what was found; whether any trial is complete."""
     from rich.console import Console
 
     from search import tables
@@ -372,8 +410,8 @@ def _show_findings(study: Any, results: Path) -> None:
     table = study.results()
     console = Console()
     if select.complete(table).num_rows == 0:
-        console.print(nothing_found(table, None), highlight=False, soft_wrap=True)
-        return
+        console.print(nothing_found(table, None), markup=False, highlight=False, soft_wrap=True)
+        return False
     front = select.pareto(table).to_pylist()
     chosen = select.by_gap(table, 1).to_pylist()
     said = about(chosen[0])
@@ -382,3 +420,4 @@ def _show_findings(study: Any, results: Path) -> None:
     show_agreement(table)
     where = "" if results == Path("results") else f" --results {place_of(results)}"
     console.print(f"more: forgetune best {study.name}{where}", highlight=False, soft_wrap=True)
+    return True

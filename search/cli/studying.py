@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -106,6 +108,7 @@ def compare(
         f" on each of {base_seeds} base models" if base_seeds > 1 else ""
     )
     _present(sheet(entries), style, output, tables.comparison(entries, repeated))
+    _check_any_complete(row for entry in entries if not entry.reference for row in entry.repeats)
 
 
 def sensitivity(
@@ -190,6 +193,7 @@ def sensitivity(
         )
     for line in (f"forgetting {forgotten(about, places)}", f"all else fixed at {told}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    rows: list[Any] = []
     for done, points in enumerate(designs, start=1):
         names = list(points[0])
         console.print(
@@ -203,6 +207,7 @@ def sensitivity(
         ran = repeating.run(swept, results / repeating.SWEEPS, places, console, origin)
         # Of a sweep that was repeated more often before, as many as are asked for.
         asked = ran.results().slice(0, len(points) * repeats)
+        rows += asked.to_pylist()
         found = curves.points(asked, names)
         sheet = curves.sheet(found, names, split)
         title = f"Sensitivity of {about.method} to {' and '.join(names)}, on {split} images"
@@ -225,6 +230,7 @@ def sensitivity(
             with options.writing("--plot", path):
                 write_figure(figure, path)
             console.print(f"plot: {path}", markup=False, highlight=False, soft_wrap=True)
+    _check_any_complete(rows)
 
 
 def classes(
@@ -323,6 +329,22 @@ def classes(
             names = [short(label, raw.classes) for label in range(len(raw.classes))]
             write_figure(class_map(found, names, split, title), plot)
         console.print(f"plot: {plot}", markup=False, highlight=False, soft_wrap=True)
+    _check_any_complete(row for target in found for row in target.repeats)
+
+
+def _check_any_complete(rows: Iterable[Any]) -> None:
+    """Exit code 1 where no run at all is complete, with why the first is not."""
+    from trainables.outcome import State
+
+    first = None
+    for row in rows:
+        if row["state"] == State.COMPLETE:
+            return
+        first = first or row
+    if first is not None:
+        said = f"no run completed; the first is {first['state']}: {first['reason']}"
+        print(said, file=sys.stderr)
+    raise typer.Exit(1)
 
 
 def _check_form(style: str, output: Path | None) -> None:

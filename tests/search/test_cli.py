@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from search import cli, results
+from search.analysis.compare import Entry
 from search.ledger import Ledger
 from search.spec import load_spec, resolve
 from search.study import Study
@@ -646,6 +647,10 @@ def finished_study(root: Path, **values: Any) -> list[str]:
     spec = toy_spec(trials=3, **values)
     with Ledger(spec, root, digits_fingerprint()) as ledger:
         settle(ledger)
+    return finished_study_command(root)
+
+
+def finished_study_command(root: Path) -> list[str]:
     flags = ["--name", "toy", "--method", "finetune", "--sampler", "random", "--trials", "3"]
     return ["run", *flags, "--results", str(root)]
 
@@ -698,10 +703,77 @@ def test_a_study_all_of_whose_trials_failed_says_why(forgetune: Command, tmp_pat
         row = toy_row(number, state="crashed", method="finetune", params_json=json.dumps(values))
         results.write_row(tmp_path / "study=toy", row)
     said = forgetune(*command)
-    assert said.code == 0
+    assert said.code == 1
     assert only_line(said.out) == (
         "no trial completed (3 crashed); the first said: made to end as crashed"
     )
+    assert said.err.splitlines()[-1].endswith("the same command runs them again: --retry crashed")
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_study_that_ran_out_of_time_before_its_first_trial_exits_with_1(
+    forgetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Study, "run", lambda *_, **__: False)
+    write_study(tmp_path, [])
+    said = forgetune(*finished_study_command(tmp_path))
+    assert (said.code, said.out) == (1, "no trial has settled yet\n")
+    assert "the time budget is over" in said.err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_state_that_cannot_be_run_again_is_refused(forgetune: Command, tmp_path: Path) -> None:
+    command = finished_study(tmp_path)
+    for state in ("complete", "crashd"):
+        said = forgetune(*command, "--retry", "oom", "--retry", state).refusal()
+        assert said.startswith(f"unknown state to retry {state!r}")
+        assert "pruned, diverged, oom, crashed, timeout, starved" in said
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_where_no_trial_has_ended_so_that_is_said(forgetune: Command, tmp_path: Path) -> None:
+    said = forgetune(*finished_study(tmp_path), "--retry", "crashed", "--retry", "oom")
+    assert said.code == 0
+    assert said.err.splitlines()[-1] == "no trial is crashed or oom: none is run again"
+
+
+@pytest.mark.parametrize("state", ["timeout", "oom", "crashed"])
+def test_where_nothing_completed_every_question_ends_in_one_line(
+    forgetune: Command, tmp_path: Path, state: str
+) -> None:
+    write_study(tmp_path, [toy_row(n, state=state) for n in range(3)])
+    expected = f"no trial completed (3 {state}); the first said: made to end as {state}"
+    assert forgetune("best", "toy", "--results", tmp_path).refusal() == expected
+    assert forgetune("importance", "toy", "--results", tmp_path).refusal()
+    page = tmp_path / "page.html"
+    said = forgetune("report", "toy", "--results", tmp_path, "--output", page)
+    assert (said.code, said.out) == (0, f"{page}\n")
+    assert f"made to end as {state}" in page.read_text()
+
+
+ROWS = [{"state": "crashed", "reason": "KeyError: 'x'"}, {"state": "oom", "reason": "too large"}]
+
+
+@pytest.mark.parametrize(("last", "code"), [([], 1), ([{"state": "complete"}], 0)])
+@pytest.mark.usefixtures("no_ray")
+def test_what_repeats_configurations_exits_with_1_where_no_run_completed(
+    forgetune: Command, monkeypatch: pytest.MonkeyPatch, last: list[Any], code: int
+) -> None:
+    def shown(*_: Any) -> None: ...
+
+    entries = [
+        Entry("original", [{"state": "complete"}], reference=True),
+        Entry("scrub", ROWS),
+        Entry("unsir", last),
+    ]
+    monkeypatch.setattr("search.comparison.compare", lambda *_, **__: entries)
+    monkeypatch.setattr("search.tables.comparison", shown)
+    monkeypatch.setattr("search.analysis.compare.sheet", shown)
+    monkeypatch.setattr("search.cli.studying._present", shown)
+    said = forgetune("compare", "scrub", "unsir")
+    assert said.code == code
+    if code:
+        assert only_line(said.err) == "no run completed; the first is crashed: KeyError: 'x'"
 
 
 # The entry point
