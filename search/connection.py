@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 5.0
 """How long what listens at a cluster's address may take to answer."""
 
+WHAT_TO_GIVE = "give HOST:PORT as `ray start --head` says it, or auto on a machine of the cluster"
+
 LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 """Bytes of a folder in which Ray's sockets have paths that Linux takes."""
 
@@ -159,7 +161,7 @@ def _folder() -> str:
     """
     from ray._common.utils import get_default_ray_temp_dir
 
-    wanted = get_default_ray_temp_dir()
+    wanted = os.path.abspath(os.path.expanduser(get_default_ray_temp_dir()))
     for folder in (wanted, "/tmp/ray", f"/tmp/ray-{os.getuid()}"):
         if len(os.fsencode(folder)) <= LONGEST and _writable(Path(folder)):
             return folder
@@ -170,8 +172,13 @@ def _folder() -> str:
 
 
 def _writable(folder: Path) -> bool:
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    from ray._common.utils import try_to_create_directory
+
+    try:
+        try_to_create_directory(str(folder))
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _look_for(address: str) -> None:
@@ -188,6 +195,10 @@ def _look_for(address: str) -> None:
             "a study is driven from inside its cluster, so that it outlives this machine's "
             "connection: `forgetune submit` sends it there"
         )
+    host, _, port = address.rpartition(":")
+    known = host and "/" not in host and port.isdecimal() and 0 < int(port) < 1 << 16
+    if address != "auto" and not known:
+        raise InvalidRequest(f"no Ray cluster at {address!r}: {WHAT_TO_GIVE}")
     try:
         place = services.canonicalize_bootstrap_address(address)
     except (ConnectionError, OSError, ValueError) as error:
@@ -202,8 +213,7 @@ def _look_for(address: str) -> None:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 return  # it is there; what it asks for Ray says
             raise InvalidRequest(
-                f"no Ray cluster at {address}: nothing answers there as Ray does; give HOST:PORT "
-                "as `ray start --head` says it, or auto on a machine of the cluster"
+                f"no Ray cluster at {address}: nothing answers there as Ray does; {WHAT_TO_GIVE}"
             ) from None
 
 
