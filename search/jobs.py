@@ -39,6 +39,9 @@ TALKATIVE = (
 )
 """Loggers of Ray's that tell of every package that is sent."""
 
+FILES = "files"
+"""The subfolder of a job's working folder for the files that it names."""
+
 MOST_BYTES = 400_000_000
 """Of the files that go with a job; Ray takes up to 512 MiB."""
 
@@ -58,7 +61,12 @@ class Jobs:
         check_sendable(arguments)
         client = self._client()
         with tempfile.TemporaryDirectory() as folder:
-            entrypoint = shlex.join(["python", "-m", "search", *_packed(arguments, Path(folder))])
+            files = Path(folder) / FILES
+            files.mkdir()
+            # Neither by -m nor from the root of the working folder may a file of the user's be
+            # imported for one of ours.
+            words = ["python", "-P", "-m", "search", *_packed(arguments, files)]
+            entrypoint = shlex.join(words)
             name = f"forgetune-{arguments[0]}-{uuid.uuid4().hex[:8]}"
             root = Path(__file__).parents[1]
             modules = [str(root / package) for package in ("search", "trainables", "spaces")]
@@ -143,7 +151,7 @@ def _value(arguments: Sequence[str], option: str) -> str | None:
 
 
 def _packed(arguments: Sequence[str], folder: Path) -> list[str]:
-    """The arguments with files by their names in `folder`, into which they are copied."""
+    """The arguments with files by where they are copied to: `folder`, as seen from beside it."""
     packed, total = [], 0
     for before, argument in zip(("", *arguments), arguments, strict=False):
         path = Path(argument).expanduser()
@@ -161,5 +169,5 @@ def _packed(arguments: Sequence[str], folder: Path) -> list[str]:
         if target.exists():
             target = folder / f"{len(packed)}-{path.name}"
         shutil.copyfile(path, target)
-        packed.append(target.name)
+        packed.append(f"{folder.name}/{target.name}")
     return packed

@@ -5,7 +5,6 @@ Everything that works around Ray Tune 2.60 is in this file, with its reason.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import tempfile
@@ -18,7 +17,6 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Protocol
 
-import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.result import NODE_IP
@@ -95,33 +93,6 @@ class Allotment:
     workers: int
     fuse: int = 1
     bounded: bool = False
-
-
-def start_ray(address: str | None = None) -> None:
-    """Start Ray on this machine unless this process is connected already; or connect to the cluster
-    at `address` ("auto": the one that this machine belongs to).
-
-    Raises InvalidRequest if there is no cluster there.
-    """
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address is None:
-        ray.init(include_dashboard=False, **quiet)
-        return
-    if address.startswith("ray://"):
-        raise InvalidRequest(
-            "a study is driven from inside its cluster, so that it outlives this machine's "
-            "connection: `forgetune submit` sends it there"
-        )
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise InvalidRequest(f"no Ray cluster at {address}: {why}") from None
 
 
 def allot(spec: StudySpec) -> Allotment:

@@ -157,11 +157,13 @@ class Study:
         """
         with progress or Progress(Console(quiet=True)) as shown:
             shown.doing("starting Ray")
-            from search import scheduling
+            from search.connection import connected
             from search.depot import Depot
 
-            scheduling.start_ray(self.address)
-            with Depot(scenario_of(self.spec), self.places) as depot:
+            with (
+                connected(self.address),
+                Depot(scenario_of(self.spec), self.places) as depot,
+            ):
                 self._prepare(shown, depot)
 
     def preview(self, folder: Path) -> list[Path]:
@@ -193,6 +195,7 @@ class Study:
         self, shown: Progress, depot: Depot
     ) -> tuple[Workbench, Allotment, dict[str, float | None], Fleet | None]:
         from search import preparation, scheduling
+        from search.connection import ours
         from search.machines import Fleet
         from trainables.workbench import shared_workbench
 
@@ -202,6 +205,9 @@ class Study:
             fleet = Fleet()
             fleet.check()
             shown.listen(depot.news)
+        elif not ours():  # its workers may look for modules in any folder
+            shown.doing("asking for the versions of workers")
+            Fleet().check()
 
         def tick() -> None:
             shown.hear()
@@ -225,11 +231,10 @@ class Study:
 
     def _search(self, ledger: Ledger, shown: Progress) -> None:
         shown.doing("starting Ray")
-        from search import scheduling
+        from search.connection import connected
         from search.depot import Depot
 
-        scheduling.start_ray(self.address)
-        with Depot(scenario_of(self.spec), self.places) as depot:
+        with connected(self.address), Depot(scenario_of(self.spec), self.places) as depot:
             self._run_trials(ledger, shown, depot)
 
     def _run_trials(self, ledger: Ledger, shown: Progress, depot: Depot) -> None:

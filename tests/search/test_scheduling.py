@@ -22,12 +22,13 @@ from ray.tune.experiment import Trial
 from search import ledger as ledger_module
 from search import machines as machines_module
 from search import results, scheduling
+from search.connection import start_ray
 from search.depot import Depot
 from search.ledger import Ledger, Ticket
 from search.machines import Fleet, MachineRefused, machines, versions
 from search.preparation import prepare
 from search.results import Row
-from search.scheduling import SLOT, Allotment, LedgerSearcher, allot, run_trials, start_ray
+from search.scheduling import SLOT, Allotment, LedgerSearcher, allot, run_trials
 from search.spec import StudySpec, resolve, validate
 from trainables.errors import InvalidRequest
 from trainables.scenario import Places, Scenario
