@@ -193,6 +193,7 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     if spec.name is not None:
         check_name(spec.name)
     given = spec.scenario
+    methods.check_log(spec.method, given.weights)
     weights = None if given.weights is None else _weights(given.weights)
     if given.dataset == NO_DATASET:
         return _resolve_without_data(spec, weights)

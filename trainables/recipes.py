@@ -10,14 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trainables.artifacts import key_of
+from trainables.errors import InvalidRequest
 from trainables.scenario import Scenario
 from trainables.sources import SPLIT_SEED
 
 RECIPES = {
-    **{"base": 1, "retrained": 1, "log": 1, "reference": 4, "relearning": 1},
+    **{"base": 1, "retrained": 1, "log": 2, "reference": 4, "relearning": 1},
     **{"dcgan": 4, "wgan-gp": 2, "cgan": 2, "kegnet": 1},
 }
 """Raised by one when the code that builds a kind of artifact changes what it builds."""
+
+LOG = "log"
 
 GAN = "gan "
 ALL_CLASSES = "all"
@@ -45,7 +48,15 @@ class Origin:
 
 
 def describe(name: str, scenario: Scenario, origin: Origin) -> tuple[str, Description]:
-    """Kind and description of the artifact of this name."""
+    """Kind and description of the artifact of this name.
+
+    Raises InvalidRequest for the training log of a base model that was trained elsewhere.
+    """
+    if name == LOG and origin.weights is not None:
+        raise InvalidRequest(
+            "there is no training log of a base model that comes from a file (weights); possible "
+            "are the methods that need none (`forgetune methods`)"
+        )
     if name.startswith(GAN):
         kind, described = scenario.gan, _gan(name, scenario, origin)
     elif name.startswith((INVERTED, HOLDOUT)):
@@ -54,7 +65,7 @@ def describe(name: str, scenario: Scenario, origin: Origin) -> tuple[str, Descri
         kind, described = name, {**_model(scenario), "weights": origin.weights}
     elif name == "base":
         kind, described = name, {**_data(scenario, origin), **_training(scenario)}
-    elif name in ("retrained", "log"):
+    elif name in ("retrained", LOG):
         described = {**_data(scenario, origin), **_training(scenario), **_forget(scenario)}
         kind = name
     else:

@@ -736,6 +736,14 @@ def test_weights_that_fit_a_dataset_keep_their_width_and_the_dataset_s_name(
     assert message.startswith(f"{path}: does not fit allcnn")
 
 
+def test_a_method_that_needs_the_training_log_is_refused_with_given_weights(weights: str) -> None:
+    message = refusal({"method": "amnesiac", "scenario": {"weights": weights}})
+    assert weights in message
+    assert "training log" in message
+    assert "possible: original, retrain, finetune" in message
+    assert resolve(validate({"method": "amnesiac"}), NOWHERE).scenario.forget == [3]
+
+
 def test_a_study_s_fingerprint_follows_from_data_and_weights(tmp_path: Path) -> None:
     one, other = (weights_file(tmp_path, f"w{seed}", seed=seed) for seed in (0, 1))
     copy = tmp_path / "copy.safetensors"
