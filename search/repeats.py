@@ -18,6 +18,7 @@ from search import results
 from search.analysis.best import by_gap
 from search.progress import Progress
 from search.spec import StudySpec, validate
+from search.spec import stored as as_stored
 from search.study import Study
 from search.tables import hyperparameters
 from trainables import methods
@@ -60,7 +61,7 @@ def stored(root: Path, name: str) -> StudySpec:
     described = results.load_json(path) or {}
     if "spec" not in described:
         raise InvalidRequest(f"{path} is missing or not readable: the study cannot be repeated")
-    return validate(described["spec"], str(path))
+    return validate(as_stored(described["spec"]), str(path))
 
 
 def best_values(spec: StudySpec, root: Path) -> tuple[dict[str, Any] | None, str]:

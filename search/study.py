@@ -24,6 +24,7 @@ from search.spec import (
     fingerprint,
     load_spec,
     measured,
+    notes,
     pool_seed,
     resolve,
     scenario_of,
@@ -96,7 +97,7 @@ class Study:
             progress or Progress(Console(quiet=True)) as shown,
             Ledger(self.spec, self.root, about) as ledger,
         ):
-            for note in ledger.notes:
+            for note in [*ledger.notes, *notes(self.spec, self.places)]:
                 shown.say(note)
             try:
                 if not ledger.finished:

@@ -40,11 +40,13 @@ Description = dict[str, Any]
 @dataclass(frozen=True)
 class Origin:
     """What a scenario's artifacts are made from: fingerprints of its dataset and of the base
-    model's weights, where it has them, and (channels, height, width) of its images."""
+    model's weights, where it has them, (channels, height, width) of its images, and a fingerprint
+    of what the user says was held out from training."""
 
     dataset: str | None
     weights: str | None
     image_shape: tuple[int, int, int]
+    held_out: str | None = None
 
 
 def describe(name: str, scenario: Scenario, origin: Origin) -> tuple[str, Description]:
@@ -104,9 +106,14 @@ def inversion_seed(name: str, scenario: Scenario) -> int:
 
 
 def _data(scenario: Scenario, origin: Origin) -> Description:
+    split: Description = {"validation_fraction": scenario.validation_fraction}
+    if origin.held_out is not None:
+        split = {"held_out": origin.held_out}
+    elif scenario.validation_source == "test":
+        split = {"validation_from": "test"}
     return {
         "dataset": origin.dataset,
-        "validation_fraction": scenario.validation_fraction,
+        **split,
         "split_seed": SPLIT_SEED,
         "seed": scenario.seed,
     }

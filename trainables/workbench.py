@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from trainables import models, recipes
+from trainables import models, recipes, splits
 from trainables.access import Access, Granted
 from trainables.artifacts import Artifact, Built, Depot, Store, checksum, key_of
 from trainables.data import Dataset, Samples, load
@@ -44,6 +44,7 @@ from trainables.remote import Remote
 from trainables.scenario import NO_DATASET, Places, Scenario
 from trainables.shipping import Shipment, unpack
 from trainables.sources import Raw, read
+from trainables.splits import HeldOut, read_held_out
 from trainables.training import fit
 from trainables.weights import Weights, inspect
 
@@ -119,12 +120,21 @@ class Workbench:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The three splits. Raises DataError where the scenario has none."""
+        """The three splits. Raises DataError where the scenario has none, and where a class to be
+        forgotten has nothing to be measured by."""
         if not self.has_data:
             raise DataError("this scenario has no dataset, only the weights of a model")
         scenario = self.scenario
-        on_cpu = load(scenario.dataset, self._data_root, scenario.validation_fraction)
-        return on_cpu.to(self.device)
+        how = scenario.validation_fraction, scenario.validation_source, self._held_out
+        splits.check(self._raw, *how, scenario.forget)
+        return load(scenario.dataset, self._data_root, *how).to(self.device)
+
+    @cached_property
+    def _held_out(self) -> HeldOut | None:
+        """What the user says was held out from training, if anything."""
+        if self.scenario.held_out is None or not self.has_data:
+            return None
+        return read_held_out(Path(self.scenario.held_out), self._raw)
 
     @property
     def _given(self) -> Weights | None:
@@ -472,7 +482,8 @@ class Workbench:
     def _origin(self) -> Origin:
         dataset = self._raw.fingerprint if self.has_data else None
         weights = None if self._given is None else self._given.fingerprint
-        return Origin(dataset, weights, self.image_shape)
+        held_out = None if self._held_out is None else self._held_out.fingerprint
+        return Origin(dataset, weights, self.image_shape, held_out)
 
     def _describe(self, name: str) -> tuple[str, dict[str, Any]]:
         return recipes.describe(name, self.scenario, self._origin)

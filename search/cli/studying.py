@@ -14,6 +14,7 @@ from search.cli.options import (
     Dataset,
     Forget,
     Gan,
+    HeldOut,
     Method,
     Metrics,
     Model,
@@ -22,6 +23,8 @@ from search.cli.options import (
     Precision,
     Results,
     Set,
+    ValidationFraction,
+    ValidationFrom,
     Width,
 )
 
@@ -57,6 +60,9 @@ def compare(
     forget: Forget = None,
     gan: Gan = None,
     precision: Precision = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     trials: Annotated[
         OptionalInt, typer.Option(help="trials of each method's search [default: 100]")
     ] = None,
@@ -87,7 +93,10 @@ def compare(
     overrides = options.given(
         trials=trials,
         metrics=metrics or None,
-        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, None, None, precision),
+            *(validation_from, validation_fraction, held_out),
+        ),
     )
     for name in methods:
         known.check_known(name)
@@ -125,6 +134,9 @@ def sensitivity(
     forget: Forget = None,
     gan: Gan = None,
     precision: Precision = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     settings: Set = None,
     paper: Annotated[
         bool, typer.Option("--paper", help="the grids of the thesis' tables 7-14")
@@ -174,7 +186,10 @@ def sensitivity(
     console, places = Console(stderr=True), options.places(data, artifacts)
     overrides = options.given(
         method=method,
-        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, None, None, precision),
+            *(validation_from, validation_fraction, held_out),
+        ),
     )
     about = _origin(study, spec, overrides, results, places)
     fixed, origin = _configuration(about, results, settings)
@@ -236,6 +251,9 @@ def classes(
     forget: Forget = None,
     gan: Gan = None,
     precision: Precision = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     settings: Set = None,
     targets: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -283,7 +301,10 @@ def classes(
     overrides = options.given(
         method=method,
         trials=trials,
-        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, None, None, precision),
+            *(validation_from, validation_fraction, held_out),
+        ),
     )
     about = _origin(study, spec, overrides, results, places)
     if about.scenario.dataset == "none":
