@@ -243,6 +243,7 @@ SOURCES: dict[str, Source] = {
     "cifar100": Source(
         "60,000 colour 32x32 images, 100 classes",
         _torchvision("CIFAR100", "cifar-100-python/train and test", _TRAIN_FLAG),
+        validation_fraction=0.1,  # its classes have 500 images
         forget=82,
     ),
     "svhn": Source(

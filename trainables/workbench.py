@@ -7,6 +7,7 @@ parts in the order in which they can be built, so that a scheduler can build the
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -509,7 +510,10 @@ class Workbench:
         shape, classes = self.image_shape, self.num_classes
         models.check_weights(scenario.model, shape, classes, scenario.width, self._given)
         model = self._fresh_model(seed=0)
-        model.load_state_dict(load_tensors(self._given.path.read_bytes()), strict=False)
+        content = self._given.path.read_bytes()
+        if not hashlib.sha256(content).hexdigest().startswith(self._given.fingerprint):
+            raise DataError(f"{self._given.path}: was changed while it was read; try again")
+        model.load_state_dict(load_tensors(content))
         return _state(model), {}
 
     def _invert(self, name: str) -> Built:

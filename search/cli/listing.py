@@ -70,7 +70,7 @@ def datasets() -> None:
         table.add_row(
             name,
             source.about,
-            f"{source.validation_fraction:.0%} of training, at least 50 of a class",
+            f"{source.validation_fraction:.0%} of training",
             f"{source.width:g}",
             f"{source.samples_per_class:,}",
         )
