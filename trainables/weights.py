@@ -119,8 +119,8 @@ class Weights:
         by = " and ".join(what for start, what in WRAPPERS.items() if start in prefix)
         return (
             f"; its names begin with {prefix!r} ({by}): take that off, {{name.removeprefix("
-            f"{prefix!r}): tensor for name, tensor in load_file(FILE).items()}}, and save_file that "
-            "(safetensors.torch)"
+            f"{prefix!r}): tensor for name, tensor in load_file(FILE).items()}}, and save_file "
+            "that (safetensors.torch)"
         )
 
 
