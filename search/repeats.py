@@ -21,6 +21,7 @@ from search.ledger import MADE_FROM
 from search.names import cut
 from search.progress import Progress
 from search.spec import StudySpec, differences, validate
+from search.spec import stored as as_stored
 from search.study import Study
 from search.tables import hyperparameters
 from trainables import methods
@@ -120,7 +121,7 @@ def stored(root: Path, name: str) -> StudySpec:
     described = results.load_json(path) or {}
     if "spec" not in described:
         raise InvalidRequest(f"{path} is missing or not readable: the study cannot be repeated")
-    return validate(described["spec"], str(path))
+    return validate(as_stored(described["spec"]), str(path))
 
 
 def best_of(spec: StudySpec, root: Path) -> Chosen | None:

@@ -24,7 +24,7 @@ from pydantic import (
 from search import pruners, samplers
 from search.names import cut
 from search.space import Override, SearchSpace
-from trainables import methods
+from trainables import methods, splits
 from trainables.classes import indices_of, labelled, listing, numbered, typed
 from trainables.errors import InvalidRequest, unknown
 from trainables.scenario import (
@@ -38,7 +38,7 @@ from trainables.scenario import (
     Places,
     Scenario,
 )
-from trainables.sources import SOURCES, read, source
+from trainables.sources import SOURCES, Raw, read, source
 from trainables.weights import Weights, inspect
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -74,6 +74,12 @@ class ScenarioSpec(_Section):
     `weights` is a .safetensors file of the base model; with the dataset "none" it is all there is,
     and `image_size` (height and width in pixels) says what images the model takes. `precision` is
     that of the convolutions of models that unlearn; they are measured in float32.
+
+    Validation images are a share of the training images (`validation_fraction`), or, with
+    `validation_from` "test", half of the test images. That is so where the base model comes from a
+    file, since it may have seen all training images: "training" then says that it was trained
+    without that share, as our own are. `held_out` is a text file with a training image a line, an
+    index or, of a folder, a path below train/: these are the validation images.
     """
 
     dataset: str = "digits"
@@ -95,6 +101,8 @@ class ScenarioSpec(_Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     weights: str | None = None
     image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    validation_from: Literal["training", "test"] | None = None
+    held_out: str | None = None
 
 
 class InversionSpec(_Section):
@@ -237,6 +245,7 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     """
     check(spec)
     given = spec.scenario
+    methods.check_log(spec.method, given.weights)
     weights = None if given.weights is None else _weights(given.weights)
     if given.dataset == NO_DATASET:
         return _resolve_without_data(spec, weights, places)
@@ -273,11 +282,12 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
             "dataset": dataset,
             "forget": list(forget),
             "width": width,
-            "validation_fraction": given.validation_fraction or suits.validation_fraction,
             "gan_steps": given.gan_steps or suits.gan_steps,
             "weights": None if weights is None else str(weights.path),
+            **_validation(given, raw, suits.validation_fraction),
         }
     )
+    _checked_validation(scenario, raw)
     from trainables import models
 
     models.check(scenario.model, raw.image_shape, len(raw.classes), width)
@@ -289,6 +299,30 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     return spec.model_copy(
         update={"name": name, "scenario": scenario, "space": space, "inversion": inversion}
     )
+
+
+def _validation(given: ScenarioSpec, raw: Raw, least: float) -> dict[str, Any]:
+    """What of the scenario says where validation images come from."""
+    taken = given.validation_from
+    if taken is None:
+        taken = "training" if given.weights is None or given.held_out is not None else "test"
+    if given.held_out is not None and taken == "test":
+        raise InvalidRequest(
+            "validation is half of the test images (scenario.validation_from, --validation-from "
+            "test) or what a file says was held out (scenario.held_out, --held-out): give one"
+        )
+    share = given.validation_fraction
+    if share is not None and (given.held_out is not None or taken == "test"):
+        what = "half of the test images" if taken == "test" else f"what {given.held_out} lists"
+        raise InvalidRequest(
+            f"scenario.validation_fraction is a share of the training images, but validation is "
+            f"{what}; leave it out, or give --validation-from training without --held-out if the "
+            "base model was trained without that share"
+        )
+    if taken == "training" and given.held_out is None and share is None:
+        share = splits.suitable_fraction(raw.y_train, least)
+    path = None if given.held_out is None else str(_absolute(given.held_out))
+    return {"validation_from": taken, "validation_fraction": share, "held_out": path}
 
 
 def _check_fusable(spec: StudySpec) -> None:
@@ -325,6 +359,11 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None, places: Plac
         raise InvalidRequest(
             f"{spec.method} needs {', '.join(sorted(needs))}; `forgetune methods` says which need "
             "no data"
+        )
+    if given.validation_from is not None or given.held_out is not None:
+        raise InvalidRequest(
+            "without a dataset there are no validation images (scenario.validation_from, "
+            "scenario.held_out)"
         )
     if given.forget is None:
         raise InvalidRequest("say which class to forget, by number (--forget or scenario.forget)")
@@ -384,9 +423,31 @@ def _absolute(text: str) -> Path:
     return found if found.suffix == path.suffix else path.parent.resolve() / path.name
 
 
+def _checked_validation(scenario: ScenarioSpec, raw: Raw) -> list[str]:
+    """Lines on classes to be forgotten that have few validation images. Raises DataError where
+    there are too few to measure by, or the list of what was held out cannot be used."""
+    assert scenario.forget is not None
+    held_out = None
+    if scenario.held_out is not None:
+        held_out = splits.read_held_out(Path(scenario.held_out), raw)
+    how = scenario.validation_fraction or 0.0, scenario.validation_from or "training", held_out
+    return splits.check(raw, *how, [int(label) for label in scenario.forget])
+
+
+def notes(spec: StudySpec, places: Places) -> list[str]:
+    """What the user of a resolved specification should know before it runs."""
+    if spec.scenario.dataset == NO_DATASET:
+        return []
+    return _checked_validation(spec.scenario, read(spec.scenario.dataset, places.data))
+
+
 def scenario_of(spec: StudySpec) -> Scenario:
     """The scenario of a resolved specification."""
     values = spec.scenario.model_dump(exclude={"image_size"})
+    if values["validation_fraction"] is None:  # nothing is carved from the training images
+        del values["validation_fraction"]
+    if spec.scenario.weights is None and values["validation_from"] == "training":
+        values["validation_from"] = None  # as a scenario has it that says nothing of it
     if spec.scenario.dataset == NO_DATASET:
         assert spec.scenario.weights is not None
         assert spec.scenario.image_size is not None
@@ -399,11 +460,15 @@ def scenario_of(spec: StudySpec) -> Scenario:
 
 def fingerprint(spec: StudySpec, places: Places) -> str:
     """What a resolved specification's study is about, beside the specification: the content of its
-    dataset and of its base model's weights, where it names them."""
+    dataset, of its base model's weights and of the list of what was held out, where it names them.
+    """
     scenario = spec.scenario
     parts = []
     if scenario.dataset != NO_DATASET:
-        parts.append(read(scenario.dataset, places.data).fingerprint)
+        raw = read(scenario.dataset, places.data)
+        parts.append(raw.fingerprint)
+        if scenario.held_out is not None:
+            parts.append(splits.read_held_out(Path(scenario.held_out), raw).fingerprint)
     if scenario.weights is not None:
         parts.append(_weights(scenario.weights).fingerprint)
     return "+".join(parts)
@@ -434,8 +499,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
     What `before` does not name has its default: an earlier version may not have known it.
     """
-    # Except this, which was done otherwise before it could be asked for.
-    before = {"pool_samples": False, **before}
+    before = stored(before)
     with contextlib.suppress(InvalidRequest):
         before = validate(before).model_dump(mode="json")
     lines = []
@@ -450,6 +514,15 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
         elif old != new:
             lines.append(f"{key}: {old} -> {new}")
     return lines
+
+
+def stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved specification as it was stored, with what an earlier version did otherwise before
+    it could be asked for."""
+    scenario = values.get("scenario")
+    if isinstance(scenario, Mapping) and scenario.get("dataset") != NO_DATASET:
+        values = {**values, "scenario": {"validation_from": "training", **scenario}}
+    return {"pool_samples": False, **values}
 
 
 def _capped(

@@ -25,6 +25,7 @@ from search.spec import (
     forgotten,
     load_spec,
     measured,
+    notes,
     pool_seed,
     resolve,
     scenario_of,
@@ -115,7 +116,7 @@ class Study:
             progress or Progress(Console(quiet=True)) as shown,
             Ledger(self.spec, self.root, about, states) as ledger,
         ):
-            for note in ledger.notes:
+            for note in [*ledger.notes, *notes(self.spec, self.places)]:
                 shown.say(note)
             if made_from is not None:
                 ledger.record_origin(made_from)

@@ -32,7 +32,8 @@ class Raw:
     """A dataset as it was read.
 
     Images are uint8, or floats in [0, 1] or [-1, 1], shaped (n, h, w), (n, h, w, c) or
-    (n, c, h, w); labels are integers from 0.
+    (n, c, h, w); labels are integers from 0. `train_paths` are those of the training images below
+    train/, where they come from a folder.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Raw:
     x_test: np.ndarray
     y_test: np.ndarray
     classes: tuple[str, ...]
+    train_paths: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -86,7 +88,8 @@ def channels_first(images: np.ndarray) -> np.ndarray:
 class Source:
     """A dataset known by name, and the defaults that suit it.
 
-    `validation_fraction` is a share (0 to 1) of the training images, `width` the factor of
+    `validation_fraction` is a share (0 to 1) of the training images, more where classes are small
+    (`trainables.splits`), `width` the factor of
     AllCNN, `gan_steps` how long a class' GAN trains, `samples_per_class` the most synthetic
     samples of a class that a search should draw, `forget` the thesis' class to forget, if any.
     """
@@ -220,6 +223,7 @@ SOURCES: dict[str, Source] = {
     "cifar100": Source(
         "60,000 colour 32x32 images, 100 classes",
         _torchvision("CIFAR100", "cifar-100-python/train and test", _TRAIN_FLAG),
+        validation_fraction=0.1,  # its classes have 500 images
         forget=82,
     ),
     "svhn": Source(
@@ -378,7 +382,8 @@ def _read_folder(dataset: str, path: Path) -> Raw:
             images.append(image)
         return np.stack(images), np.array([label for _, label in listed[part]], dtype=np.int64)
 
-    return Raw(dataset, *stack(train), *stack(test), classes)
+    paths = tuple(file.relative_to(train).as_posix() for file, _ in listed[train])
+    return Raw(dataset, *stack(train), *stack(test), classes, paths)
 
 
 def _one_line(error: BaseException) -> str:

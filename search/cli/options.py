@@ -71,6 +71,26 @@ Weights = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help=".safetensors file of the base model, which is then not trained"),
 ]
+ValidationFrom = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        help="where validation images are taken from: training, or test (half of each class) "
+        "[default: training; test with --weights]"
+    ),
+]
+ValidationFraction = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        help="share of the training images that is for validation [default: suits the dataset]"
+    ),
+]
+HeldOut = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        help="text file of the training images that are for validation, one a line: an index, or "
+        "a path below train/"
+    ),
+]
 ImageSize = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="pixels of the model's images where there is no dataset: 32 or 28x32"),
@@ -117,6 +137,9 @@ def scenario(
     weights: Path | None = None,
     image_size: str | None = None,
     precision: str | None = None,
+    validation_from: str | None = None,
+    validation_fraction: float | None = None,
+    held_out: Path | None = None,
 ) -> dict[str, Any]:
     """The scenario of a specification, as far as it was given, with --forget's words as they are:
     see `load`."""
@@ -129,6 +152,9 @@ def scenario(
         weights=None if weights is None else str(weights),
         image_size=None if image_size is None else _pixels(image_size),
         precision=precision,
+        validation_from=validation_from,
+        validation_fraction=validation_fraction,
+        held_out=None if held_out is None else str(held_out),
     )
 
 

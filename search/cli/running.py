@@ -17,6 +17,7 @@ from search.cli.options import (
     Dataset,
     Forget,
     Gan,
+    HeldOut,
     ImageSize,
     Method,
     Metrics,
@@ -28,6 +29,8 @@ from search.cli.options import (
     Results,
     Set,
     SpecFile,
+    ValidationFraction,
+    ValidationFrom,
     Weights,
     Width,
     ZeroShot,
@@ -45,6 +48,9 @@ def run(
     gan: Gan = None,
     precision: Precision = None,
     weights: Weights = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     zero_shot: ZeroShot = False,
     image_size: ImageSize = None,
     trials: Annotated[OptionalInt, typer.Option(help="trials in all [default: 100]")] = None,
@@ -154,7 +160,8 @@ def run(
         time_budget=time_budget,
         concurrency=concurrency,
         scenario=options.scenario(
-            dataset, model, width, forget, gan, weights, image_size, precision
+            *(dataset, model, width, forget, gan, weights, image_size, precision),
+            *(validation_from, validation_fraction, held_out),
         ),
         space=options.settings(settings),
         resources=options.given(**resources),
@@ -217,6 +224,9 @@ def prepare(
     forget: Forget = None,
     gan: Gan = None,
     weights: Weights = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     zero_shot: ZeroShot = False,
     image_size: ImageSize = None,
     settings: Set = None,
@@ -237,7 +247,10 @@ def prepare(
     overrides = options.given(
         method=method,
         metrics=metrics or None,
-        scenario=options.scenario(dataset, model, width, forget, gan, weights, image_size),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, weights, image_size, None),
+            *(validation_from, validation_fraction, held_out),
+        ),
         space=options.settings(settings),
     )
     if zero_shot:
@@ -263,6 +276,9 @@ def trial(
     gan: Gan = None,
     precision: Precision = None,
     weights: Weights = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     zero_shot: ZeroShot = False,
     image_size: ImageSize = None,
     settings: Set = None,
@@ -299,7 +315,8 @@ def trial(
         metrics=metrics or None,
         trial_timeout=trial_timeout,
         scenario=options.scenario(
-            dataset, model, width, forget, gan, weights, image_size, precision
+            *(dataset, model, width, forget, gan, weights, image_size, precision),
+            *(validation_from, validation_fraction, held_out),
         ),
         space=options.settings(settings),
     )
@@ -322,6 +339,8 @@ def trial(
     forgotten = specs.forgotten(resolved, places)
     with Progress(Console(stderr=True)) as progress:
         progress.say(f"forgetting {forgotten}")
+        for note in specs.notes(resolved, places):
+            progress.say(note)
         expensive = specs.measured(resolved)
         generators = getattr(chosen, "generators", 0)
         stages = bench.prerequisites(chosen.needs, expensive, generators)

@@ -16,6 +16,7 @@ from search.cli.options import (
     Dataset,
     Forget,
     Gan,
+    HeldOut,
     Method,
     Metrics,
     Model,
@@ -24,6 +25,8 @@ from search.cli.options import (
     Precision,
     Results,
     Set,
+    ValidationFraction,
+    ValidationFrom,
     Width,
 )
 
@@ -59,6 +62,9 @@ def compare(
     forget: Forget = None,
     gan: Gan = None,
     precision: Precision = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     trials: Annotated[
         OptionalInt, typer.Option(help="trials of each method's search [default: 100]")
     ] = None,
@@ -88,7 +94,10 @@ def compare(
     overrides = options.given(
         trials=trials,
         metrics=metrics or None,
-        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, None, None, precision),
+            *(validation_from, validation_fraction, held_out),
+        ),
     )
     for name in methods:
         known.check_known(name)
@@ -128,6 +137,9 @@ def sensitivity(
     forget: Forget = None,
     gan: Gan = None,
     precision: Precision = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     settings: Set = None,
     paper: Annotated[
         bool, typer.Option("--paper", help="the grids of the thesis' tables 7-14")
@@ -177,7 +189,10 @@ def sensitivity(
     console, places = Console(stderr=True), options.places(data, artifacts)
     overrides = options.given(
         method=method,
-        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, None, None, precision),
+            *(validation_from, validation_fraction, held_out),
+        ),
     )
     about = _origin(study, spec, overrides, results, places)
     fixed, origin, told = _configuration(about, results, settings)
@@ -243,6 +258,9 @@ def classes(
     forget: Forget = None,
     gan: Gan = None,
     precision: Precision = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     settings: Set = None,
     targets: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -293,7 +311,10 @@ def classes(
     overrides = options.given(
         method=method,
         trials=trials,
-        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, None, None, precision),
+            *(validation_from, validation_fraction, held_out),
+        ),
     )
     about = _origin(study, spec, overrides, results, places)
     if about.scenario.dataset == "none":

@@ -20,15 +20,18 @@ from search.spec import (
     fingerprint,
     load_spec,
     measured,
+    notes,
     pool_seed,
     resolve,
     scenario_of,
+    stored,
     validate,
 )
 from tests.search.toys import NOWHERE, only_line
 from trainables import models
 from trainables.errors import DataError, InvalidRequest
 from trainables.scenario import Scenario
+from trainables.sources import read
 from trainables.workbench import save_model
 
 
@@ -335,7 +338,7 @@ def test_a_relative_dataset_becomes_an_absolute_path(
     spec = resolve(validate({"scenario": values}), NOWHERE)
     assert spec.scenario.dataset == str(three_digits.resolve())
     assert spec.name == "mugan-three-digits-allcnn-forget-1"
-    assert (spec.scenario.width, spec.scenario.validation_fraction) == (1.0, 0.05)
+    assert (spec.scenario.width, spec.scenario.validation_fraction) == (1.0, 0.2)
     assert spec.scenario.gan_steps == 5_000
 
 
@@ -736,6 +739,14 @@ def test_weights_that_fit_a_dataset_keep_their_width_and_the_dataset_s_name(
     assert message.startswith(f"{path}: does not fit allcnn")
 
 
+def test_a_method_that_needs_the_training_log_is_refused_with_given_weights(weights: str) -> None:
+    message = refusal({"method": "amnesiac", "scenario": {"weights": weights}})
+    assert weights in message
+    assert "training log" in message
+    assert "possible: original, retrain, finetune" in message
+    assert resolve(validate({"method": "amnesiac"}), NOWHERE).scenario.forget == [3]
+
+
 def test_a_study_s_fingerprint_follows_from_data_and_weights(tmp_path: Path) -> None:
     one, other = (weights_file(tmp_path, f"w{seed}", seed=seed) for seed in (0, 1))
     copy = tmp_path / "copy.safetensors"
@@ -846,3 +857,147 @@ def test_an_image_size_is_two_whole_numbers(weights: str, size: list[Any]) -> No
 )
 def test_a_wrong_value_of_the_inversion_is_refused(values: dict[str, Any], wrong: str) -> None:
     assert wrong in refusal({"inversion": values})
+
+
+# Where validation images come from
+
+
+def given_weights(weights: str, **scenario: Any) -> dict[str, Any]:
+    return {"scenario": {"weights": weights, **scenario}}
+
+
+def listed(folder: Path, *lines: object) -> str:
+    path = folder / "held-out.txt"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def test_validation_is_a_share_of_training_unless_the_base_model_was_trained_elsewhere(
+    weights: str, tmp_path: Path
+) -> None:
+    images = read("digits", tmp_path).y_train
+    some = listed(tmp_path, *(int(np.flatnonzero(images == label)[0]) for label in (3, 4)))
+    for values, expected in (
+        ({}, ("training", 0.2, None)),
+        (given_weights(weights), ("test", None, None)),
+        (given_weights(weights, validation_from="test"), ("test", None, None)),
+        (given_weights(weights, validation_from="training"), ("training", 0.2, None)),
+        (
+            given_weights(weights, validation_from="training", validation_fraction=0.1),
+            ("training", 0.1, None),
+        ),
+        (given_weights(weights, held_out=some), ("training", None, some)),
+        ({"scenario": {"held_out": some}}, ("training", None, some)),
+        ({"scenario": {"validation_from": "test"}}, ("test", None, None)),
+    ):
+        spec = resolve(validate(values), NOWHERE)
+        found = spec.scenario
+        assert (found.validation_from, found.validation_fraction, found.held_out) == expected
+        assert resolve(spec, NOWHERE) == spec
+        assert resolve(validate(spec.model_dump(mode="json")), NOWHERE) == spec
+        scenario = scenario_of(spec)
+        assert scenario.validation_source == expected[0]
+        assert scenario.held_out == expected[2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"), [((500, 700), 0.1), ((1_000, 5_000), 0.05), ((499, 5_000), 0.2)]
+)
+def test_the_share_suits_the_smallest_class(
+    tmp_path: Path, counts: tuple[int, int], expected: float
+) -> None:
+    path, labels = tmp_path / "own.npz", np.repeat([0, 1], counts)
+    images = np.zeros((len(labels), 4, 4), np.uint8)
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:4], y_test=[0, 0, 1, 1])
+    values: dict[str, Any] = {"dataset": str(path), "forget": [1]}
+    found = resolve(validate({"scenario": values}), NOWHERE).scenario
+    assert found.validation_fraction == expected
+    values["validation_fraction"] = 0.01
+    assert resolve(validate({"scenario": values}), NOWHERE).scenario.validation_fraction == 0.01
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({"validation_from": "test", "held_out": "@list@"}, "give one"),
+        ({"validation_from": "validation"}, "scenario.validation_from is 'validation'"),
+        ({"validation_fraction": 0.1}, "validation is half of the test images"),
+        ({"validation_fraction": 0.1, "held_out": "@list@"}, "leave it out"),
+        ({"held_out": "nosuch.txt"}, "nosuch.txt: no such file"),
+        ({"held_out": "@list@", "forget": [5]}, "class 5 ('5'), which is to be forgotten,"),
+    ],
+)
+def test_validation_that_contradicts_itself_is_refused(
+    weights: str, tmp_path: Path, values: dict[str, Any], wrong: str
+) -> None:
+    images = read("digits", tmp_path).y_train
+    some = listed(tmp_path, *(int(np.flatnonzero(images == label)[0]) for label in (3, 4)))
+    given = {key: some if value == "@list@" else value for key, value in values.items()}
+    assert wrong in refusal(given_weights(weights, **given))
+
+
+@pytest.mark.parametrize("values", [{"validation_from": "training"}, {"held_out": "some.txt"}])
+def test_without_data_there_is_no_validation(weights: str, values: dict[str, Any]) -> None:
+    assert "without a dataset" in refusal(without_data(weights, scenario=values))
+
+
+def test_a_relative_list_becomes_an_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = read("digits", tmp_path).y_train
+    some = listed(tmp_path, *(int(np.flatnonzero(images == label)[0]) for label in (3, 4)))
+    monkeypatch.chdir(tmp_path)
+    spec = resolve(validate({"scenario": {"held_out": Path(some).name}}), NOWHERE)
+    assert spec.scenario.held_out == some
+
+
+def test_another_list_is_another_study(tmp_path: Path) -> None:
+    images = read("digits", tmp_path).y_train
+    first, second, third = (int(np.flatnonzero(images == label)[0]) for label in (3, 4, 5))
+    plain = resolve(StudySpec(), NOWHERE)
+    spec = resolve(validate({"scenario": {"held_out": listed(tmp_path, first, second)}}), NOWHERE)
+    before = fingerprint(spec, NOWHERE)
+    listed(tmp_path, second, first)
+    assert fingerprint(spec, NOWHERE) == before, "another order is the same list"
+    listed(tmp_path, first, third)
+    assert len({fingerprint(spec, NOWHERE), before, fingerprint(plain, NOWHERE)}) == 3
+
+
+def test_few_validation_images_of_the_forgotten_are_noted(tmp_path: Path) -> None:
+    assert notes(resolve(StudySpec(), NOWHERE), NOWHERE) == []
+    narrow = {"scenario": {"validation_fraction": 0.05, "forget": [3, 4]}}
+    lines = notes(resolve(validate(narrow), NOWHERE), NOWHERE)
+    assert [line.partition(":")[0] for line in lines] == [
+        f"validation has only 7 images of class {label} ('{label}')" for label in (3, 4)
+    ]
+
+
+def test_nothing_is_noted_without_data(weights: str) -> None:
+    assert notes(resolve(validate(without_data(weights)), NOWHERE), NOWHERE) == []
+
+
+def older(spec: StudySpec, **scenario: Any) -> dict[str, Any]:
+    """A stored specification of a version that took all validation images from training."""
+    dumped: dict[str, Any] = spec.model_dump(mode="json")
+    kept = {**dumped["scenario"], **scenario}
+    del kept["validation_from"], kept["held_out"]
+    return {**dumped, "scenario": kept}
+
+
+def test_a_study_of_a_version_before_goes_on_if_it_is_the_same(weights: str) -> None:
+    for values in ({}, without_data(weights)):
+        spec = resolve(validate(values), NOWHERE)
+        assert differences(older(spec), spec.model_dump(mode="json")) == []
+
+
+def test_a_study_on_given_weights_of_a_version_before_goes_on_if_it_is_said_to_be_right(
+    weights: str,
+) -> None:
+    now = resolve(validate(given_weights(weights)), NOWHERE)
+    before = older(now, validation_fraction=0.2)
+    changes = differences(before, now.model_dump(mode="json"))
+    assert "scenario.validation_from: training -> test" in changes
+    stated = resolve(validate(given_weights(weights, validation_from="training")), NOWHERE)
+    assert differences(before, stated.model_dump(mode="json")) == []
+    repeated = resolve(validate(stored(before)), NOWHERE)
+    assert scenario_of(repeated) == scenario_of(stated), "and it is repeated as it was"

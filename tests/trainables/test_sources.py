@@ -489,8 +489,11 @@ class TestNames:
         }
 
     def test_named_datasets_hold_out_the_thesis_five_percent(self) -> None:
-        for name in ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn"):
+        for name in ("mnist", "fashion-mnist", "cifar10", "svhn"):
             assert SOURCES[name].validation_fraction == 0.05
+
+    def test_cifar100_holds_out_fifty_of_the_five_hundred_images_of_a_class(self) -> None:
+        assert SOURCES["cifar100"].validation_fraction == 0.1
 
 
 class TestTorchvision:

@@ -103,6 +103,20 @@ def is_plan(name: str) -> bool:
     return hasattr(load(name), "plan")
 
 
+def check_log(name: str, weights: str | None) -> None:
+    """Raises InvalidRequest for a method that needs the training log where the base model comes
+    from a file of `weights`: its training was not ours to be logged."""
+    from trainables.access import Access
+
+    if weights is None or Access.LOG not in make(name, {}).needs:
+        return
+    able = [other for other in METHODS if Access.LOG not in make(other, {}).needs]
+    raise InvalidRequest(
+        f"{name} needs the {Access.LOG} of the base model, and of weights from a file "
+        f"({weights}) there is none; possible: {', '.join(able)}"
+    )
+
+
 def make(name: str, values: Mapping[str, Any]) -> Method:
     """A method with these hyperparameters; whole numbers are taken for floats where they fit.
 
