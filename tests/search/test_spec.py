@@ -924,7 +924,7 @@ def test_the_share_suits_the_smallest_class(
         ({"validation_fraction": 0.1}, "validation is half of the test images"),
         ({"validation_fraction": 0.1, "held_out": "@list@"}, "leave it out"),
         ({"held_out": "nosuch.txt"}, "nosuch.txt: no such file"),
-        ({"held_out": "@list@", "forget": [5]}, "class 5 ('5'), which is to be forgotten,"),
+        ({"held_out": "@list@", "forget": [5]}, "class 5, which is to be forgotten,"),
     ],
 )
 def test_validation_that_contradicts_itself_is_refused(
@@ -968,7 +968,7 @@ def test_few_validation_images_of_the_forgotten_are_noted(tmp_path: Path) -> Non
     narrow = {"scenario": {"validation_fraction": 0.05, "forget": [3, 4]}}
     lines = notes(resolve(validate(narrow), NOWHERE), NOWHERE)
     assert [line.partition(":")[0] for line in lines] == [
-        f"validation has only 7 images of class {label} ('{label}')" for label in (3, 4)
+        f"validation has only 7 images of class {label}" for label in (3, 4)
     ]
 
 

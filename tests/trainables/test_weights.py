@@ -445,7 +445,7 @@ def test_finite_weights_of_any_floating_type_are_taken_and_converted(tmp_path: P
             features__2__1__num_batches_tracked=torch.tensor(7, dtype=torch.int32),
         )
         scenario = Scenario(
-            dataset=NO_DATASET, weights=str(path), image_shape=(1, 8, 8), num_classes=3
+            dataset=NO_DATASET, weights=str(path), image_shape=(1, 8, 8), num_classes=3, forget=(1,)
         )
         places = Places(data=tmp_path, artifacts=tmp_path / str(kind))
         base = Workbench(scenario, places, torch.device("cpu")).base.state_dict()
@@ -505,7 +505,9 @@ def test_a_file_that_changes_between_two_looks_is_refused(
     before = inspect(path)
     saved(path, seed=1)
     monkeypatch.setattr(workbench, "inspect", lambda _: before)
-    scenario = Scenario(dataset=NO_DATASET, weights=str(path), image_shape=(1, 8, 8), num_classes=3)
+    scenario = Scenario(
+        dataset=NO_DATASET, weights=str(path), image_shape=(1, 8, 8), num_classes=3, forget=(1,)
+    )
     bench = Workbench(scenario, Places(data=tmp_path, artifacts=tmp_path), torch.device("cpu"))
     with pytest.raises(DataError, match="was changed while it was read"):
         bench.prepare("base")
