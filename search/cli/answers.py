@@ -19,7 +19,7 @@ def best(
         typer.Option(help="best retain accuracy among those that forget to this (percent)"),
     ] = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="the Pareto front")] = False,
-    top: Annotated[int, typer.Option(help="how many", min=1)] = 5,
+    top: Annotated[int, typer.Option(help="how many", min=1, max=10**9)] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
     as_toml: Annotated[
         bool, typer.Option("--toml", help="the first as a file for `forgetune run` and `trial`")

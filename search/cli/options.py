@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,7 +134,7 @@ def _pixels(text: str) -> list[int]:
     from trainables.errors import InvalidRequest
 
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+    if len(parts) > 2 or not all(re.fullmatch(r"0*[1-9][0-9]{,8}", part) for part in parts):
         raise InvalidRequest(
             f"--image-size {text!r}: give pixels, as 32 or as 28x32 (rows x columns)"
         )

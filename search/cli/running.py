@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -32,6 +33,7 @@ from search.cli.options import (
     Width,
     ZeroShot,
 )
+from trainables.scenario import MOST_SEED
 
 
 def run(
@@ -119,7 +121,7 @@ def run(
     resources = {
         "cpus_per_trial": cpus_per_trial,
         "gpus_per_trial": gpus_per_trial,
-        "fuse": int(fuse) if fuse is not None and fuse.isdecimal() else fuse,
+        "fuse": int(fuse) if fuse is not None and re.fullmatch("[0-9]{1,9}", fuse) else fuse,
     }
     overrides = options.given(
         name=name,
@@ -244,7 +246,7 @@ def trial(
     zero_shot: ZeroShot = False,
     image_size: ImageSize = None,
     settings: Set = None,
-    seed: Annotated[int, typer.Option(help="seed of the unlearning", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="seed of the unlearning", min=0, max=MOST_SEED)] = 0,
     trial_timeout: Annotated[OptionalFloat, typer.Option(help="seconds [default: none]")] = None,
     metrics: Metrics = None,
     save: Annotated[
