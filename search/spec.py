@@ -421,6 +421,14 @@ def fingerprint(spec: StudySpec, places: Places) -> str:
     return "+".join(parts)
 
 
+def notes(spec: StudySpec, places: Places) -> tuple[str, ...]:
+    """What people should know of the dataset of a resolved specification, such as files in it that
+    are no images."""
+    if spec.scenario.dataset == NO_DATASET:
+        return ()
+    return read(spec.scenario.dataset, places.data).notes
+
+
 def measured(spec: StudySpec) -> tuple[str, ...]:
     """The groups of expensive metrics that every trial of the study is measured by."""
     steering = ["synthetic"] if spec.objective == "synthetic" else []

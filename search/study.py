@@ -24,6 +24,7 @@ from search.spec import (
     fingerprint,
     load_spec,
     measured,
+    notes,
     pool_seed,
     resolve,
     scenario_of,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from search.machines import Fleet
     from search.scheduling import Allotment
     from trainables.workbench import Workbench
+
+
+_TOLD: set[tuple[str, ...]] = set()
 
 
 class Study:
@@ -98,6 +102,7 @@ class Study:
         ):
             for note in ledger.notes:
                 shown.say(note)
+            self._tell_notes(shown)
             try:
                 if not ledger.finished:
                     self._search(ledger, shown)
@@ -135,6 +140,7 @@ class Study:
         Raises InvalidRequest for impossible resources and the error of what cannot be built.
         """
         with progress or Progress(Console(quiet=True)) as shown:
+            self._tell_notes(shown)
             shown.doing("starting Ray")
             from search import scheduling
             from search.depot import Depot
@@ -197,6 +203,13 @@ class Study:
         where = self.places.artifacts
         shown.say(f"artifacts: {len(spent) - found} built, {found} found in {where}")
         return bench, allotment, spent, fleet
+
+    def _tell_notes(self, shown: Progress) -> None:
+        """What is to be said of the dataset: once, however many studies of it this process runs."""
+        found = notes(self.spec, self.places)
+        for note in found if found not in _TOLD else ():
+            shown.say(note)
+        _TOLD.add(found)
 
     def _search(self, ledger: Ledger, shown: Progress) -> None:
         shown.doing("starting Ray")

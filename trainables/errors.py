@@ -72,3 +72,8 @@ def shortened(value: object) -> str:
         return brief.repr(value)
     except ValueError:  # Python writes no whole number of thousands of digits
         return "a number of thousands of digits"
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of others says, in a line that can be read."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from trainables.errors import DataError, InvalidRequest, unknown
+from trainables.errors import DataError, InvalidRequest, one_line, unknown
+from trainables.folders import read_folder
 
 SPLIT_SEED = 42
 """Seed of the validation split, as in the thesis' scripts."""
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ class Raw:
     """A dataset as it was read.
 
     Images are uint8, or floats in [0, 1] or [-1, 1], shaped (n, h, w), (n, h, w, c) or
-    (n, c, h, w); labels are integers from 0.
+    (n, c, h, w); labels are integers from 0. `notes` are lines, for people, about what was found
+    and not read.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Raw:
     x_test: np.ndarray
     y_test: np.ndarray
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -137,11 +138,15 @@ def source(name: str) -> Source:
     if name in SOURCES:
         return SOURCES[name]
     path = Path(os.path.expanduser(name))
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return Source("your own arrays", lambda name, _: _read_npz(name, path))
-    if path.is_dir():
+    try:
+        folder, there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise DataError(f"dataset {name!r} cannot be read ({one_line(error)})") from None
+    if folder:
         return Source("your own images", lambda name, _: _read_folder(name, path))
-    if path.exists() or "/" in name:
+    if there or "/" in name:
         raise DataError(f"dataset {name!r} is neither a folder of images nor a .npz file")
     raise InvalidRequest(
         unknown("dataset", name, SOURCES, "forgetune datasets")
@@ -195,11 +200,11 @@ def _torchvision(
             except Exception as error:  # torchvision raises many kinds for "no network"
                 raise DataError(
                     f"{class_name} is not in {root} (looked for {files}) and could not be "
-                    f"downloaded ({_one_line(error)}); put the files there or choose another "
+                    f"downloaded ({one_line(error)}); put the files there or choose another "
                     "folder with --data"
                 ) from None
         except Exception as error:
-            raise DataError(f"{class_name} in {root} cannot be read: {_one_line(error)}") from None
+            raise DataError(f"{class_name} in {root} cannot be read: {one_line(error)}") from None
         names = getattr(train, "classes", None) or [str(i) for i in range(10)]
         return Raw(name, *_arrays(train), *_arrays(test), tuple(str(item) for item in names))
 
@@ -269,7 +274,7 @@ def _read_npz(dataset: str, path: Path) -> Raw:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:
-        raise DataError(f"{path}: cannot be read as .npz ({_one_line(error)})") from None
+        raise DataError(f"{path}: cannot be read as .npz ({one_line(error)})") from None
     for part in ("train", "test"):
         _check_arrays(path, part, arrays[f"x_{part}"], arrays[f"y_{part}"])
     if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
@@ -288,6 +293,9 @@ def _read_npz(dataset: str, path: Path) -> Raw:
         raise DataError(f"{path}: y_test holds labels that y_train does not have")
     if names is not None and len(names) != len(labels):
         raise DataError(f"{path}: {len(names)} names in classes for {len(labels)} labels")
+    for part in ("y_train", "y_test"):  # which NumPy counts in signed ones only
+        if arrays[part].dtype == np.uint64:
+            arrays[part] = arrays[part].astype(np.int64)
     classes = tuple(str(name) for name in (names if names is not None else labels))
     return Raw(dataset, **arrays, classes=classes)
 
@@ -324,69 +332,5 @@ def _check_arrays(path: Path, part: str, images: np.ndarray, labels: np.ndarray)
 
 
 def _read_folder(dataset: str, path: Path) -> Raw:
-    from PIL import Image
-
-    def images_of(folder: Path) -> list[Path]:
-        return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-
-    train, test = path / "train", path / "test"
-    try:
-        for part in (train, test):
-            if not part.is_dir():
-                raise DataError(
-                    f"{path}: no folder {part.name}/ in it; images are expected in "
-                    "train/CLASS/*.png and test/CLASS/*.png"
-                )
-        classes = tuple(sorted(entry.name for entry in train.iterdir() if entry.is_dir()))
-        extra = {entry.name for entry in test.iterdir() if entry.is_dir()} - set(classes)
-        if len(classes) < 2 or extra:
-            raise DataError(
-                f"{path}: test/ has classes that train/ lacks: {', '.join(sorted(extra))}"
-                if extra
-                else f"{path}: train/ holds {len(classes)} class folders; at least two are needed"
-            )
-        listed = {
-            part: [
-                (file, index)
-                for index, name in enumerate(classes)
-                if (part / name).is_dir()
-                for file in images_of(part / name)
-            ]
-            for part in (train, test)
-        }
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({_one_line(error)})") from None
-    for name in classes:
-        if not images_of(train / name):
-            raise DataError(f"{path}: no images in train/{name} ({', '.join(IMAGE_SUFFIXES)})")
-    if not listed[test]:
-        raise DataError(f"{path}: no images in test/")
-
-    def read(file: Path) -> np.ndarray:
-        try:
-            with Image.open(file) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise ValueError(f"its mode is {image.mode}; images must have 8 bits a channel")
-                return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-        except Exception as error:
-            raise DataError(f"{file}: not a readable image ({_one_line(error)})") from None
-
-    first = read(listed[train][0][0])
-
-    def stack(part: Path) -> tuple[np.ndarray, np.ndarray]:
-        images = []
-        for file, _ in listed[part]:
-            image = read(file)
-            if image.shape != first.shape:
-                raise DataError(
-                    f"{file}: {image.shape}, but {listed[train][0][0].name} is {first.shape}; "
-                    "all images must have one size and one colour mode"
-                )
-            images.append(image)
-        return np.stack(images), np.array([label for _, label in listed[part]], dtype=np.int64)
-
-    return Raw(dataset, *stack(train), *stack(test), classes)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    found = read_folder(path)
+    return Raw(**{**vars(found), "name": dataset})

@@ -300,6 +300,8 @@ def trial(
     use_threads(resolved.resources.cpus_per_trial)  # as a study's workers do, for equal numbers
     bench = shared_workbench(specs.scenario_of(resolved), places)
     with Progress(Console(stderr=True)) as progress:
+        for note in specs.notes(resolved, places):
+            progress.say(note)
         expensive = specs.measured(resolved)
         generators = getattr(chosen, "generators", 0)
         stages = bench.prerequisites(chosen.needs, expensive, generators)
