@@ -119,6 +119,11 @@ def check_sendable(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] not in SENT:
         what = arguments[0] if arguments else ""
         raise InvalidRequest(unknown("command to send", what, SENT))
+    if "-" in arguments or "--spec=-" in arguments:
+        raise InvalidRequest(
+            "-: a job does not read this machine's standard input; write the specification into a "
+            "file, which then goes with it"
+        )
     for option, needed in (("--results", arguments[0] != "prepare"), ("--artifacts", False)):
         place = _value(arguments, option)
         if place is None and not needed:
@@ -139,12 +144,19 @@ def _value(arguments: Sequence[str], option: str) -> str | None:
     return None
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than a name can be
+        return False
+
+
 def _packed(arguments: Sequence[str], folder: Path) -> list[str]:
     """The arguments with files by their names in `folder`, into which they are copied."""
     packed, total = [], 0
     for argument in arguments:
         path = Path(argument).expanduser()
-        if argument.startswith("-") or is_uri(argument) or not path.is_file():
+        if argument.startswith("-") or is_uri(argument) or not _is_file(path):
             packed.append(argument)
             continue
         total += path.stat().st_size

@@ -205,7 +205,7 @@ def write(table: pa.Table, style: str, output: Path | None) -> None:
     if output is None and style == "parquet":
         raise InvalidRequest("Parquet is no text: give a file (--output)")
     if output is None:
-        sys.stdout.buffer.write(data)
+        sys.stdout.write(data.decode())
         return
     try:
         write_whole(output, data)

@@ -9,8 +9,9 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import (
     AfterValidator,
@@ -211,7 +212,7 @@ def load_spec(path: Path | None, overrides: Mapping[str, Any]) -> StudySpec:
         merged = _merge(described, overrides)
     except RecursionError:
         raise InvalidRequest(f"{path}: nested too deeply") from None
-    return validate(merged, str(path or ""))
+    return validate(merged, _called(path) if path else "")
 
 
 def validate(values: Mapping[str, Any], origin: str = "") -> StudySpec:
@@ -495,30 +496,42 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         content = _standard_input() if str(path) == STANDARD_INPUT else path.read_bytes()
         if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]:
-            raise InvalidRequest(f"{path}: is in UTF-16; TOML is in UTF-8, so save it as that")
+            raise InvalidRequest(
+                f"{_called(path)}: is in UTF-16; TOML is in UTF-8, so save it as that"
+            )
         return tomllib.loads(content.decode("utf-8-sig"))
     except InvalidRequest:
         raise
     except FileNotFoundError:
-        raise InvalidRequest(f"{path}: no such file") from None
+        raise InvalidRequest(f"{_called(path)}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{path}: cannot be read ({error})") from None
+        raise InvalidRequest(f"{_called(path)}: cannot be read ({error})") from None
     except RecursionError:
-        raise InvalidRequest(f"{path}: not valid TOML (nested too deeply)") from None
+        raise InvalidRequest(f"{_called(path)}: not valid TOML (nested too deeply)") from None
     except ValueError as error:  # also of numbers and paths that are none
-        raise InvalidRequest(f"{path}: not valid TOML ({error})") from None
+        raise InvalidRequest(f"{_called(path)}: not valid TOML ({error})") from None
 
 
 def _standard_input() -> bytes:
     if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
         raise InvalidRequest(
-            "-: a specification is read from standard input, but nothing is piped into it "
-            "(forgetune best --toml | forgetune trial -)"
+            "standard input: nothing is piped into it (as in `forgetune best --toml | forgetune "
+            "trial -`)"
         )
-    content = sys.stdin.buffer.read()
+    content = _all_of(sys.stdin.buffer)
     if not content.strip():
-        raise InvalidRequest("-: standard input is empty; a specification in TOML is expected")
+        raise InvalidRequest("standard input: is empty; a specification in TOML is expected")
     return content
+
+
+@lru_cache(maxsize=1)
+def _all_of(stream: BinaryIO) -> bytes:
+    """What a stream gives, which it does once; several studies may be described by it."""
+    return stream.read()
+
+
+def _called(path: Path) -> str:
+    return "standard input" if str(path) == STANDARD_INPUT else str(path)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

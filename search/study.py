@@ -29,6 +29,7 @@ from search.spec import (
     resolve,
     scenario_of,
 )
+from trainables.files import check_weights_name
 from trainables.scenario import Places
 
 if TYPE_CHECKING:
@@ -113,22 +114,28 @@ class Study:
     def save_best(self, path: Path) -> bool:
         """Run the best trial once more, here, and write its unlearned weights (safetensors).
 
-        False if no trial is complete. Raises OSError if the file cannot be written.
+        False if no trial is complete. Raises InvalidRequest for a name that does not end in
+        ".safetensors" and OSError if the file cannot be written.
         """
+        check_weights_name(path)
         from trainables.trial import run_trial
         from trainables.workbench import save_model, shared_workbench, use_threads
 
-        chosen = by_gap(self.results(), 1).to_pylist()
-        if not chosen:
+        chosen = self.best()
+        if chosen is None:
             return False
         use_threads(self.spec.resources.cpus_per_trial)  # as a worker, for equal numbers
         bench = shared_workbench(scenario_of(self.spec), self.places)
-        values = json.loads(chosen[0]["params_json"])
+        values = json.loads(chosen["params_json"])
         pool = pool_seed(self.spec)
-        _, model = run_trial(bench, self.spec.method, values, chosen[0]["seed"], pool=pool)
+        _, model = run_trial(bench, self.spec.method, values, chosen["seed"], pool=pool)
         if model is not None:
             save_model(model, path, bench.image_shape[1:])
         return model is not None
+
+    def best(self) -> results.Row | None:
+        """The row of the trial with the smallest gap; None if no trial is complete."""
+        return next(iter(by_gap(self.results(), 1).to_pylist()), None)
 
     def results(self) -> pa.Table:
         """Every settled trial as an Arrow table; `.to_pandas()` gives a data frame."""

@@ -9,6 +9,7 @@ from typing import NoReturn
 import typer
 
 from search.cli import answers, clusters, listing, running, studying
+from search.cli.streams import guarded
 
 app = typer.Typer(
     help="Hyperparameter search for machine unlearning.",
@@ -49,6 +50,7 @@ def _check_packages() -> None:
             )
 
 
+@guarded()
 def main() -> None:
     """Entry point. Errors end in one line and exit code 2."""
     _check_packages()
@@ -59,8 +61,6 @@ def main() -> None:
         code = app(arguments, prog_name="forgetune", standalone_mode=False)
     except ForgetuneError as error:
         _refuse(str(error))
-    except BrokenPipeError:
-        sys.exit(1)
     except Exception as error:
         # Typer brings a click of its own, whose errors of usage can be told by this alone.
         if not hasattr(error, "format_message"):
@@ -76,5 +76,7 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"forgetune: {message}", file=sys.stderr)
+    # Names of files and keys may hold anything.
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    print(f"forgetune: {line}", file=sys.stderr)
     sys.exit(2)

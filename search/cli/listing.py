@@ -75,5 +75,5 @@ def datasets() -> None:
             f"{source.samples_per_class:,}",
         )
     table.add_row("FILE.npz", "x_train, y_train, x_test, y_test, and classes if you like")
-    table.add_row("FOLDER", "train/CLASS/IMAGE and test/CLASS/IMAGE, as PNG, JPEG, TIFF, ...")
+    table.add_row("FOLDER", "train/CLASS/*.png and test/CLASS/*.png")
     show(Console(), table)

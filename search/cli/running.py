@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -33,7 +34,6 @@ from search.cli.options import (
     Width,
     ZeroShot,
 )
-from trainables.scenario import MOST_SEED
 
 
 def run(
@@ -114,8 +114,10 @@ def run(
     from rich.console import Console
 
     from search import spec as specs
+    from search.analysis import kept
     from search.mirror import place_of
     from search.progress import Progress
+    from search.results import load_json
     from search.study import Study
 
     resources = {
@@ -146,8 +148,7 @@ def run(
     )
     if zero_shot:
         overrides = options.zero_shot(overrides)
-    if save is not None:
-        options.check_file("--save", save)
+    options.check_weights("--save", save)
     progress = Progress(Console(stderr=True))
     study = Study(
         specs.load_spec(spec, overrides),
@@ -161,8 +162,12 @@ def run(
     if save is not None:
         with options.writing("--save", save):
             saved = study.save_best(save)
-        told = f"the best trial's weights are in {save}" if saved else "there is no model to save"
-        progress.say(told)
+        if saved:
+            chosen, described = study.best(), load_json(study.folder / "study.json") or {}
+            assert chosen is not None
+            _tell_saved(progress, save, kept.of_row(chosen), described.get("references", {}))
+        else:
+            progress.say("there is no model to save")
     if not finished:
         progress.say("the time budget is over; give the same command again to go on")
 
@@ -225,6 +230,7 @@ def prepare(
     )
     if zero_shot:
         overrides = options.zero_shot(overrides)
+    options.check_folder("--preview", preview)
     study = Study(specs.load_spec(spec, overrides), places=options.places(data, artifacts))
     study.prepare(Progress(Console(stderr=True)))
     if preview is not None:
@@ -246,7 +252,7 @@ def trial(
     zero_shot: ZeroShot = False,
     image_size: ImageSize = None,
     settings: Set = None,
-    seed: Annotated[int, typer.Option(help="seed of the unlearning", min=0, max=MOST_SEED)] = 0,
+    seed: Annotated[int, typer.Option(help="seed of the unlearning", min=0)] = 0,
     trial_timeout: Annotated[OptionalFloat, typer.Option(help="seconds [default: none]")] = None,
     metrics: Metrics = None,
     save: Annotated[
@@ -264,16 +270,20 @@ def trial(
     import json
     from dataclasses import asdict
 
+    options.check_weights("--save", save)
     from rich.console import Console
 
     from search import spec as specs
     from search.progress import Progress
     from trainables import methods as known
-    from trainables.errors import InvalidRequest
+    from trainables.errors import InvalidRequest, shortened
     from trainables.outcome import State
+    from trainables.scenario import MOST_SEED
     from trainables.trial import run_trial
     from trainables.workbench import save_model, shared_workbench, use_threads
 
+    if seed > MOST_SEED:
+        raise InvalidRequest(f"--seed is {shortened(seed)}: possible: 0 to {MOST_SEED}")
     overrides = options.given(
         method=method,
         metrics=metrics or None,
@@ -295,8 +305,6 @@ def trial(
             raise InvalidRequest(f"{key} = {value!r}: a trial has one value of each hyperparameter")
     values: dict[str, Any] = dict(loaded.space)
     chosen = known.make(resolved.method, values)
-    if save is not None:
-        options.check_file("--save", save)
     use_threads(resolved.resources.cpus_per_trial)  # as a study's workers do, for equal numbers
     bench = shared_workbench(specs.scenario_of(resolved), places)
     with Progress(Console(stderr=True)) as progress:
@@ -324,12 +332,32 @@ def trial(
     if save is not None and model_found is not None:
         with options.writing("--save", save):
             save_model(model_found, save, bench.image_shape[1:])
+        # The original model is the base model itself.
+        _tell_saved(
+            progress, save, outcome.metrics, bench.references, warn=outcome.method != "original"
+        )
     if as_json:
         print(json.dumps({**asdict(outcome), "references": bench.references}, indent=2))
     else:
         _print_outcome(outcome, bench.references)
     if outcome.state is not State.COMPLETE:
         raise typer.Exit(1)
+
+
+def _tell_saved(
+    progress: Any,
+    path: Path,
+    metrics: Mapping[str, float | None],
+    references: Mapping[str, Mapping[str, float | None]],
+    warn: bool = True,
+) -> None:
+    """Where weights were written, and what they are worth."""
+    from search.analysis import kept
+
+    line, warning = kept.told(metrics, references)
+    progress.say(f"the unlearned weights are in {path}: {line}")
+    if warning is not None and warn:
+        progress.say(warning)
 
 
 def _print_outcome(outcome: Any, references: dict[str, dict[str, float]]) -> None:
