@@ -22,12 +22,19 @@ class Closed(io.TextIOBase):
         raise OSError(errno.EBADF, "standard output is closed")
 
 
+PLACES = {
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR),
+    *(errno.ENOSPC, errno.EDQUOT),
+}
+"""What paths fail with that a person gave, or the folders that they lead to."""
+
+
 @contextmanager
 def guarded() -> Iterator[None]:
     """For a command that ends in SystemExit: what it printed has been written by then.
 
     Otherwise its exit code is 2, with one line on standard error, or 1 without any where the reader
-    of a pipe has gone, which is how pipes end.
+    of a pipe has gone, which is how pipes end. A path that cannot be used ends in a line, too.
     """
     _open()
     try:
@@ -40,9 +47,17 @@ def guarded() -> Iterator[None]:
             _end(error, end.code)
         raise
     except OSError as error:
-        if not _is_ours(error):
+        if _is_ours(error):
+            _end(error, None)
+        if error.filename is None or error.errno not in PLACES:
             raise
-        _end(error, None)
+        from trainables.errors import shortened
+
+        print(
+            f"forgetune: {shortened(str(error.filename))}: cannot be used ({error.strerror})",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 def _open() -> None:

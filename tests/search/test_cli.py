@@ -948,6 +948,15 @@ ENDS = {
 }
 
 
+@pytest.mark.parametrize("command", ["status", "best", "query 'SELECT 1'", "report", "run"])
+def test_a_place_with_a_name_that_cannot_be_is_told_in_a_line(
+    forgetune: Command, no_ray: None, tmp_path: Path, command: str
+) -> None:
+    place = tmp_path / ("x" * 300)
+    said = forgetune(*shlex.split(command), "--results", place).refusal()
+    assert said.endswith("cannot be used (File name too long)")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("shown", SHOWN)
