@@ -18,7 +18,7 @@ from search.spec import StudySpec
 from search.study import Study
 from search.tables import hyperparameters
 from trainables.errors import ForgetuneError, InvalidRequest
-from trainables.scenario import Places
+from trainables.scenario import MOST_SEED, Places
 
 
 def compare(
@@ -91,7 +91,8 @@ def _confirmed(study: Study, row: Row, seeds: int, base_seeds: int, console: Con
     repeats: list[Row] = []
     for base_seed in range(base_seeds):
         scenario = study.spec.scenario
-        scenario = scenario.model_copy(update={"seed": scenario.seed + base_seed})
+        other = (scenario.seed + base_seed) % (MOST_SEED + 1)
+        scenario = scenario.model_copy(update={"seed": other})
         name = confirmed_name(study.name, row["number"], scenario.seed)
         spec = repeated(study.spec, name, seeds, hyperparameters(dict(row)))
         spec = spec.model_copy(update={"scenario": scenario})

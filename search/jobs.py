@@ -130,6 +130,11 @@ def check_sendable(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] not in SENT:
         what = arguments[0] if arguments else ""
         raise InvalidRequest(unknown("command to send", what, SENT))
+    if "-" in arguments or "--spec=-" in arguments:
+        raise InvalidRequest(
+            "-: a job does not read this machine's standard input; write the specification into a "
+            "file, which then goes with it"
+        )
     for option, needed in (("--results", arguments[0] != "prepare"), ("--artifacts", False)):
         place = _value(arguments, option)
         if place is None and not needed:
@@ -150,13 +155,20 @@ def _value(arguments: Sequence[str], option: str) -> str | None:
     return None
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than a name can be
+        return False
+
+
 def _packed(arguments: Sequence[str], folder: Path) -> list[str]:
     """The arguments with files by where they are copied to: `folder`, as seen from beside it."""
     packed, total = [], 0
     for before, argument in zip(("", *arguments), arguments, strict=False):
         path = Path(argument).expanduser()
         named = before not in WORDS and not argument.startswith("-") and not is_uri(argument)
-        if not named or not path.is_file():
+        if not named or not _is_file(path):
             packed.append(argument)
             continue
         total += path.stat().st_size

@@ -26,7 +26,7 @@ from search.study import Study
 from search.tables import hyperparameters
 from trainables import methods
 from trainables.errors import InvalidRequest
-from trainables.scenario import Places
+from trainables.scenario import MOST_SEED, Places
 
 CONFIRMED = "confirmed"
 SWEEPS = "sweeps"
@@ -97,7 +97,7 @@ def repeated(spec: StudySpec, name: str, count: int, values: Mapping[str, Any]) 
         "sampler": "random",
         "pruner": "none",
         "time_budget": None,
-        "seed": spec.seed + 1,
+        "seed": (spec.seed + 1) % (MOST_SEED + 1),
         "pool_samples": False,  # samples are a part of what may differ from time to time
         "space": dict(values),
     }

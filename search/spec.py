@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,10 +30,12 @@ from search.names import cut
 from search.space import Override, SearchSpace
 from trainables import methods, splits
 from trainables.classes import indices_of, labelled, listing, numbered, typed
-from trainables.errors import InvalidRequest, unknown
+from trainables.errors import InvalidRequest, shortened, unknown
+from trainables.methods import LARGEST
 from trainables.scenario import (
     KEGNET_BATCH_SIZE,
     KEGNET_STEPS,
+    MOST_SEED,
     NO_DATASET,
     THESIS_BATCH_SIZE,
     THESIS_EPOCHS,
@@ -53,14 +59,52 @@ AUTO = "auto"
 """As many trials share a place as suit the machine."""
 
 
+MOST_TOGETHER = 1_024
+"""Trials that can share a place, and CPUs that a trial can hold."""
+
+
 def _check_fuse(value: Any) -> Any:
-    if value != AUTO and (type(value) is not int or value < 1):
-        raise ValueError(f"it should be a whole number from 1 on, or {AUTO}")
+    if value != AUTO and (type(value) is not int or not 1 <= value <= MOST_TOGETHER):
+        raise ValueError(f"it should be a whole number from 1 on, to {MOST_TOGETHER}, or {AUTO}")
     return value
 
 
+def _check_gpus(value: float) -> float:
+    # Ray counts GPUs in ten thousandths, and beyond one in whole ones.
+    if value and not 1e-4 <= value <= (1 if value % 1 else MOST_TOGETHER):
+        raise ValueError("possible: 0, a fraction from 0.0001 on, or whole GPUs")
+    return value
+
+
+def _within(low: float, high: float, above: bool = False) -> AfterValidator:
+    """Bounds, both included unless the number must be `above` the lower one."""
+
+    def check(value: float) -> float:
+        if not low <= value <= high or (above and value == low):
+            raise ValueError(f"possible: {'above ' if above else ''}{low:g} to {_figure(high)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _figure(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+STANDARD_INPUT = "-"
+"""The path of a specification that is read from there."""
+
 Plain = StrictBool | StrictInt | float | StrictStr
-Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, _within(0, MOST_SEED)]
+Count = Annotated[int, _within(1, 1_000_000_000)]
+CountOrNone = Annotated[int, _within(0, 1_000_000_000)]
+Batch = Annotated[int, _within(2, 1_048_576)]
+Pixels = Annotated[int, _within(1, 4_096)]
+Seconds = Annotated[float, _within(0, 1e9, above=True)]  # which timers can wait for
+Rate = Annotated[float, _within(0, LARGEST, above=True)]
+Weight = Annotated[float, _within(0, LARGEST)]
+Points = Annotated[float, _within(0, 100)]
+Width = Annotated[float, _within(0, 16, above=True)]
 
 
 class _Section(BaseModel):
@@ -85,22 +129,22 @@ class ScenarioSpec(_Section):
     dataset: str = "digits"
     forget: list[StrictInt | StrictStr] | None = None
     model: str = "allcnn"
-    width: Annotated[float, Field(gt=0, le=16)] | None = None
+    width: Width | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    evaluation_seed: Annotated[int, Field(ge=0)] = 0
-    epochs: Positive = THESIS_EPOCHS
-    learning_rate: Annotated[float, Field(gt=0)] = THESIS_LEARNING_RATE
-    batch_size: Annotated[int, Field(ge=2)] = THESIS_BATCH_SIZE
+    seed: Seed = 0
+    evaluation_seed: Seed = 0
+    epochs: Count = THESIS_EPOCHS
+    learning_rate: Rate = THESIS_LEARNING_RATE
+    batch_size: Batch = THESIS_BATCH_SIZE
     gan: Literal["dcgan", "cgan", "wgan-gp"] = "dcgan"
-    gan_steps: Positive | None = None
-    gan_width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    gan_steps: Count | None = None
+    gan_width: Width = 1.0
     anamnesis_alpha: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    anamnesis_batch_size: Annotated[int, Field(ge=2)] = 256
-    anamnesis_epochs: Positive = 10
+    anamnesis_batch_size: Batch = 256
+    anamnesis_epochs: Count = 10
     precision: Literal["float32", "bfloat16"] = "float32"
     weights: str | None = None
-    image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = None
     validation_from: Literal["training", "test"] | None = None
     held_out: str | None = None
 
@@ -109,16 +153,16 @@ class InversionSpec(_Section):
     """How the base model is inverted into generators; see `trainables.scenario.Inversion`. Steps
     and batch size suit the size of the images where they are left out."""
 
-    steps: Positive | None = None
-    batch_size: Annotated[int, Field(ge=2)] | None = None
-    learning_rate: Annotated[float, Field(gt=0)] = Inversion.learning_rate
-    reconstruction_weight: Annotated[float, Field(ge=0)] = Inversion.reconstruction_weight
-    diversity_weight: Annotated[float, Field(ge=0)] = Inversion.diversity_weight
+    steps: Count | None = None
+    batch_size: Batch | None = None
+    learning_rate: Rate = Inversion.learning_rate
+    reconstruction_weight: Weight = Inversion.reconstruction_weight
+    diversity_weight: Weight = Inversion.diversity_weight
     decoder_layers: Annotated[int, Field(ge=0, le=10)] = Inversion.decoder_layers
     output: Literal["tanh", "normalised"] = "tanh"
-    bn_weight: Annotated[float, Field(ge=0)] = Inversion.bn_weight
-    few_shot: Annotated[int, Field(ge=0)] = Inversion.few_shot
-    few_shot_weight: Annotated[float, Field(ge=0)] = Inversion.few_shot_weight
+    bn_weight: Weight = Inversion.bn_weight
+    few_shot: CountOrNone = Inversion.few_shot
+    few_shot_weight: Weight = Inversion.few_shot_weight
 
 
 class Resources(_Section):
@@ -126,8 +170,8 @@ class Resources(_Section):
     a GPU and 0 elsewhere. As many as `fuse` trials share a trial's place, as one computation;
     "auto" has as many as fit into a GPU's memory, up to sixteen, and one on a CPU."""
 
-    cpus_per_trial: Positive = 1
-    gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
+    cpus_per_trial: Annotated[int, _within(1, MOST_TOGETHER)] = 1
+    gpus_per_trial: Annotated[float, AfterValidator(_check_gpus)] | None = None
     fuse: Annotated[int | Literal["auto"], PlainValidator(_check_fuse)] = 1
 
 
@@ -149,19 +193,19 @@ class StudySpec(_Section):
 
     name: str | None = None
     method: str = "mugan"
-    trials: Positive = 100
+    trials: Count = 100
     sampler: str = "tpe"
     objective: Literal["pareto", "gap", "synthetic"] = "pareto"
-    mia_tolerance: Annotated[float, Field(ge=0)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    mia_tolerance: Points | None = None
+    seed: Seed = 0
     pruner: str = "none"
     metrics: list[Literal["anamnesis", "synthetic"]] = []
     curves: bool = False
-    retries: Annotated[int, Field(ge=0)] = 3
-    give_up_after: Annotated[int, Field(ge=0)] = 3
-    trial_timeout: Annotated[float, Field(gt=0)] | None = None
-    time_budget: Annotated[float, Field(gt=0)] | None = None
-    concurrency: Positive | None = None
+    retries: CountOrNone = 3
+    give_up_after: CountOrNone = 3
+    trial_timeout: Seconds | None = None
+    time_budget: Seconds | None = None
+    concurrency: Count | None = None
     scenario: ScenarioSpec = ScenarioSpec()
     inversion: InversionSpec = InversionSpec()
     pool_samples: StrictBool = True
@@ -176,7 +220,12 @@ def load_spec(path: Path | None, overrides: Mapping[str, Any]) -> StudySpec:
     InvalidRequest, in one line that says what is possible, for an unreadable file, an unknown key
     and an impossible value.
     """
-    return validate(_merge(_read_toml(path) if path else {}, overrides), str(path or ""))
+    described = _read_toml(path) if path else {}
+    try:
+        merged = _merge(described, overrides)
+    except RecursionError:
+        raise InvalidRequest(f"{path}: nested too deeply") from None
+    return validate(merged, _called(path) if path else "")
 
 
 def validate(values: Mapping[str, Any], origin: str = "") -> StudySpec:
@@ -185,6 +234,8 @@ def validate(values: Mapping[str, Any], origin: str = "") -> StudySpec:
         return StudySpec.model_validate(values)
     except ValidationError as error:
         raise InvalidRequest(_explain(error, origin)) from None
+    except (RecursionError, OverflowError) as error:
+        raise InvalidRequest(f"{origin}: cannot be understood ({error})") from None
 
 
 def check(spec: StudySpec) -> None:
@@ -434,13 +485,6 @@ def _checked_validation(scenario: ScenarioSpec, raw: Raw) -> list[str]:
     return splits.check(raw, *how, [int(label) for label in scenario.forget])
 
 
-def notes(spec: StudySpec, places: Places) -> list[str]:
-    """What the user of a resolved specification should know before it runs."""
-    if spec.scenario.dataset == NO_DATASET:
-        return []
-    return _checked_validation(spec.scenario, read(spec.scenario.dataset, places.data))
-
-
 def scenario_of(spec: StudySpec) -> Scenario:
     """The scenario of a resolved specification."""
     values = spec.scenario.model_dump(exclude={"image_size"})
@@ -472,6 +516,15 @@ def fingerprint(spec: StudySpec, places: Places) -> str:
     if scenario.weights is not None:
         parts.append(_weights(scenario.weights).fingerprint)
     return "+".join(parts)
+
+
+def notes(spec: StudySpec, places: Places) -> tuple[str, ...]:
+    """What people should know of the dataset of a resolved specification before it runs, such as
+    files in it that are no images, and classes with few images to validate on."""
+    if spec.scenario.dataset == NO_DATASET:
+        return ()
+    raw = read(spec.scenario.dataset, places.data)
+    return (*raw.notes, *_checked_validation(spec.scenario, raw))
 
 
 def measured(spec: StudySpec) -> tuple[str, ...]:
@@ -546,14 +599,46 @@ def _default_name(method: str, scenario: ScenarioSpec) -> str:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file, or standard input for "-". Raises InvalidRequest."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = _standard_input() if str(path) == STANDARD_INPUT else path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]:
+            raise InvalidRequest(
+                f"{_called(path)}: is in UTF-16; TOML is in UTF-8, so save it as that"
+            )
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except InvalidRequest:
+        raise
     except FileNotFoundError:
-        raise InvalidRequest(f"{path}: no such file") from None
+        raise InvalidRequest(f"{_called(path)}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{path}: cannot be read ({error})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidRequest(f"{path}: not valid TOML ({error})") from None
+        raise InvalidRequest(f"{_called(path)}: cannot be read ({error})") from None
+    except RecursionError:
+        raise InvalidRequest(f"{_called(path)}: not valid TOML (nested too deeply)") from None
+    except ValueError as error:  # also of numbers and paths that are none
+        raise InvalidRequest(f"{_called(path)}: not valid TOML ({error})") from None
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        raise InvalidRequest(
+            "standard input: nothing is piped into it (as in `forgetune best --toml | forgetune "
+            "trial -`)"
+        )
+    content = _all_of(sys.stdin.buffer)
+    if not content.strip():
+        raise InvalidRequest("standard input: is empty; a specification in TOML is expected")
+    return content
+
+
+@lru_cache(maxsize=1)
+def _all_of(stream: BinaryIO) -> bytes:
+    """What a stream gives, which it does once; several studies may be described by it."""
+    return stream.read()
+
+
+def _called(path: Path) -> str:
+    return "standard input" if str(path) == STANDARD_INPUT else str(path)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -583,7 +668,12 @@ def _explain(error: ValidationError, origin: str) -> str:
         return prefix + unknown(kind, where[-1], section.model_fields)
     if where[0] == "space":
         name = ".".join(where[:2])
-        return f"{prefix}{name}: give a value, a list of values or 'LOW..HIGH'"
+        return f"{prefix}{name}: give a value, a list of values or 'LOW..HIGH', all finite"
     name = ".".join(part for part in where if not part.startswith(("str", "int")))
-    told = first["msg"].lower().removeprefix("value error, ")
-    return f"{prefix}{name} is {first['input']!r}: {told}"
+    if first["type"] == "value_error":
+        told = first["msg"].removeprefix("Value error, ")
+    elif first["type"] == "model_type":
+        told = "it should be a table of keys"
+    else:
+        told = first["msg"].lower()
+    return f"{prefix}{name} is {shortened(first['input'])}: {told}"

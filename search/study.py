@@ -30,6 +30,7 @@ from search.spec import (
     resolve,
     scenario_of,
 )
+from trainables.files import check_weights_name
 from trainables.scenario import Places
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from search.machines import Fleet
     from search.scheduling import Allotment
     from trainables.workbench import Workbench
+
+
+_TOLD: set[tuple[str, ...]] = set()
 
 
 class Study:
@@ -120,6 +124,7 @@ class Study:
                 shown.say(note)
             if made_from is not None:
                 ledger.record_origin(made_from)
+            self._tell_notes(shown)
             try:
                 if not ledger.finished:
                     self._search(ledger, shown)
@@ -130,22 +135,28 @@ class Study:
     def save_best(self, path: Path) -> bool:
         """Run the best trial once more, here, and write its unlearned weights (safetensors).
 
-        False if no trial is complete. Raises OSError if the file cannot be written.
+        False if no trial is complete. Raises InvalidRequest for a name that does not end in
+        ".safetensors" and OSError if the file cannot be written.
         """
+        check_weights_name(path)
         from trainables.trial import run_trial
         from trainables.workbench import save_model, shared_workbench, use_threads
 
-        chosen = by_gap(self.results(), 1).to_pylist()
-        if not chosen:
+        chosen = self.best()
+        if chosen is None:
             return False
         use_threads(self.spec.resources.cpus_per_trial)  # as a worker, for equal numbers
         bench = shared_workbench(scenario_of(self.spec), self.places)
-        values = json.loads(chosen[0]["params_json"])
+        values = json.loads(chosen["params_json"])
         pool = pool_seed(self.spec)
-        _, model = run_trial(bench, self.spec.method, values, chosen[0]["seed"], pool=pool)
+        _, model = run_trial(bench, self.spec.method, values, chosen["seed"], pool=pool)
         if model is not None:
             save_model(model, path, bench.image_shape[1:])
         return model is not None
+
+    def best(self) -> results.Row | None:
+        """The row of the trial with the smallest gap; None if no trial is complete."""
+        return next(iter(by_gap(self.results(), 1).to_pylist()), None)
 
     def results(self) -> pa.Table:
         """Every settled trial as an Arrow table; `.to_pandas()` gives a data frame."""
@@ -157,6 +168,7 @@ class Study:
         Raises InvalidRequest for impossible resources and the error of what cannot be built.
         """
         with progress or Progress(Console(quiet=True)) as shown:
+            self._tell_notes(shown)
             shown.doing("starting Ray")
             from search.connection import connected
             from search.depot import Depot
@@ -229,6 +241,13 @@ class Study:
         where = self.places.artifacts
         shown.say(f"artifacts: {len(spent) - found} built, {found} found in {where}")
         return bench, allotment, spent, fleet
+
+    def _tell_notes(self, shown: Progress) -> None:
+        """What is to be said of the dataset: once, however many studies of it this process runs."""
+        found = notes(self.spec, self.places)
+        for note in found if found not in _TOLD else ():
+            shown.say(note)
+        _TOLD.add(found)
 
     def _search(self, ledger: Ledger, shown: Progress) -> None:
         shown.doing("starting Ray")

@@ -15,6 +15,10 @@ VALIDATION_SOURCES = ("training", "test")
 NO_DATASET = "none"
 """The dataset of a scenario that has nothing but the weights of its base model."""
 
+MOST_SEED = 2**32 - 1
+"""The largest seed. torch's generator for CPUs takes 32 bits and ignores the others, so that a
+larger seed would be the same as a smaller one."""
+
 KEGNET_STEPS = 20_000
 KEGNET_BATCH_SIZE = 256
 

@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from trainables.classes import checked_names, indices_of, labelled, numbered, same
-from trainables.errors import DataError, InvalidRequest, unknown
+from trainables.classes import checked_names, indices_of, labelled, numbered
+from trainables.errors import DataError, InvalidRequest, one_line, unknown
+from trainables.folders import read_folder
 
 SPLIT_SEED = 42
 """Seed of the validation split, as in the thesis' scripts."""
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class Raw:
 
     Images are uint8, or floats in [0, 1] or [-1, 1], shaped (n, h, w), (n, h, w, c) or
     (n, c, h, w); labels are integers from 0. `train_paths` are those of the training images below
-    train/, where they come from a folder.
+    train/, where they come from a folder; `notes` are lines, for people, about what was found and
+    not read.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Raw:
     y_test: np.ndarray
     classes: tuple[str, ...]
     train_paths: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -121,11 +122,15 @@ def source(name: str) -> Source:
     if name in SOURCES:
         return SOURCES[name]
     path = Path(os.path.expanduser(name))
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return Source("your own arrays", lambda name, _: _read_npz(name, path))
-    if path.is_dir():
+    try:
+        folder, there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise DataError(f"dataset {name!r} cannot be read ({one_line(error)})") from None
+    if folder:
         return Source("your own images", lambda name, _: _read_folder(name, path))
-    if path.exists() or "/" in name:
+    if there or "/" in name:
         raise DataError(f"dataset {name!r} is neither a folder of images nor a .npz file")
     raise InvalidRequest(
         unknown("dataset", name, SOURCES, "forgetune datasets")
@@ -178,11 +183,11 @@ def _torchvision(
             except Exception as error:  # torchvision raises many kinds for "no network"
                 raise DataError(
                     f"{class_name} is not in {root} (looked for {files}) and could not be "
-                    f"downloaded ({_one_line(error)}); put the files there or choose another "
+                    f"downloaded ({one_line(error)}); put the files there or choose another "
                     "folder with --data"
                 ) from None
         except Exception as error:
-            raise DataError(f"{class_name} in {root} cannot be read: {_one_line(error)}") from None
+            raise DataError(f"{class_name} in {root} cannot be read: {one_line(error)}") from None
         names = getattr(train, "classes", None) or [str(i) for i in range(10)]
         return Raw(name, *_arrays(train), *_arrays(test), tuple(str(item) for item in names))
 
@@ -253,7 +258,7 @@ def _read_npz(dataset: str, path: Path) -> Raw:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:
-        raise DataError(f"{path}: cannot be read as .npz ({_one_line(error)})") from None
+        raise DataError(f"{path}: cannot be read as .npz ({one_line(error)})") from None
     for part in ("train", "test"):
         _check_arrays(path, part, arrays[f"x_{part}"], arrays[f"y_{part}"])
     if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
@@ -270,6 +275,9 @@ def _read_npz(dataset: str, path: Path) -> Raw:
         )
     if not np.isin(arrays["y_test"], labels).all():
         raise DataError(f"{path}: y_test holds labels that y_train does not have")
+    for part in ("y_train", "y_test"):  # which NumPy counts in signed ones only
+        if arrays[part].dtype == np.uint64:
+            arrays[part] = arrays[part].astype(np.int64)
     return Raw(dataset, **arrays, classes=_names(path, names, len(labels)))
 
 
@@ -315,76 +323,5 @@ def _check_arrays(path: Path, part: str, images: np.ndarray, labels: np.ndarray)
 
 
 def _read_folder(dataset: str, path: Path) -> Raw:
-    from PIL import Image
-
-    def images_of(folder: Path) -> list[Path]:
-        return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-
-    train, test = path / "train", path / "test"
-    try:
-        for part in (train, test):
-            if not part.is_dir():
-                raise DataError(
-                    f"{path}: no folder {part.name}/ in it; images are expected in "
-                    "train/CLASS/*.png and test/CLASS/*.png"
-                )
-        names = {
-            part: checked_names(part, sorted(item.name for item in part.iterdir() if item.is_dir()))
-            for part in (train, test)
-        }
-        classes = names[train]
-        # One name may be written in two Unicode forms, as systems that packed the folders do it.
-        folders = {part: {same(name): part / name for name in names[part]} for part in names}
-        extra = [name for name in names[test] if same(name) not in folders[train]]
-        if len(classes) < 2 or extra:
-            raise DataError(
-                f"{path}: test/ has classes that train/ lacks: {', '.join(extra)}"
-                if extra
-                else f"{path}: train/ holds {len(classes)} class folders; at least two are needed"
-            )
-        listed = {
-            part: [
-                (file, index)
-                for index, name in enumerate(classes)
-                if same(name) in folders[part]
-                for file in images_of(folders[part][same(name)])
-            ]
-            for part in (train, test)
-        }
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({_one_line(error)})") from None
-    for name in classes:
-        if not images_of(train / name):
-            raise DataError(f"{path}: no images in train/{name} ({', '.join(IMAGE_SUFFIXES)})")
-    if not listed[test]:
-        raise DataError(f"{path}: no images in test/")
-
-    def read(file: Path) -> np.ndarray:
-        try:
-            with Image.open(file) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise ValueError(f"its mode is {image.mode}; images must have 8 bits a channel")
-                return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-        except Exception as error:
-            raise DataError(f"{file}: not a readable image ({_one_line(error)})") from None
-
-    first = read(listed[train][0][0])
-
-    def stack(part: Path) -> tuple[np.ndarray, np.ndarray]:
-        images = []
-        for file, _ in listed[part]:
-            image = read(file)
-            if image.shape != first.shape:
-                raise DataError(
-                    f"{file}: {image.shape}, but {listed[train][0][0].name} is {first.shape}; "
-                    "all images must have one size and one colour mode"
-                )
-            images.append(image)
-        return np.stack(images), np.array([label for _, label in listed[part]], dtype=np.int64)
-
-    paths = tuple(file.relative_to(train).as_posix() for file, _ in listed[train])
-    return Raw(dataset, *stack(train), *stack(test), classes, paths)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    found = read_folder(path)
+    return Raw(**{**vars(found), "name": dataset})

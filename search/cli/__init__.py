@@ -8,6 +8,7 @@ from typing import NoReturn
 import typer
 
 from search.cli import answers, clusters, listing, running, studying
+from search.cli.streams import guarded
 from search.forgetune import foreign
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ INTERRUPTED = 130
 """Exit code of a command that was interrupted by Ctrl-C, as Typer and shells have it."""
 
 
+@guarded()
 def main() -> None:
     """Entry point. Errors end in one line and exit code 2."""
     if (wrong := foreign()) is not None:
@@ -48,8 +50,6 @@ def main() -> None:
             code = app(arguments, prog_name="forgetune", standalone_mode=False)
     except ForgetuneError as error:
         _refuse(str(error))
-    except BrokenPipeError:
-        sys.exit(1)
     except Exception as error:
         # Typer brings a click of its own, whose errors of usage can be told by this alone.
         if not hasattr(error, "format_message"):
@@ -65,5 +65,7 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"forgetune: {message}", file=sys.stderr)
+    # Names of files and keys may hold anything.
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    print(f"forgetune: {line}", file=sys.stderr)
     sys.exit(2)

@@ -20,7 +20,7 @@ def best(
         typer.Option(help="best retain accuracy among those that forget to this (percent)"),
     ] = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="the Pareto front")] = False,
-    top: Annotated[int, typer.Option(help="how many", min=1)] = 5,
+    top: Annotated[int, typer.Option(help="how many", min=1, max=10**9)] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
     as_toml: Annotated[
         bool, typer.Option("--toml", help="the first as a file for `forgetune run` and `trial`")
@@ -164,7 +164,7 @@ def query(
     results: Results = Path("results"),
 ) -> None:
     """SQL over all results (DuckDB): the views trials, studies and curves. Read-only."""
-    from search.query import Query, write
+    from search.query import Query, cells, write
     from trainables.errors import InvalidRequest, unknown
 
     styles = ("table", "csv", "json", "parquet")
@@ -172,28 +172,27 @@ def query(
         raise InvalidRequest(unknown("format", style, styles))
     if bool(sql) == schema:
         raise InvalidRequest("give one SELECT in quotes, or --schema")
+    if style == "parquet" and output is None:
+        raise InvalidRequest("Parquet is no text: give a file (--output)")
+    options.check_file("--output", output)
     database = Query(results)
     for damage in database.damaged:
         print(f"forgetune: left out {damage}", file=sys.stderr)
-    found = database.run(sql) if sql else database.schema()
+    found = database.run(sql, as_text=style != "parquet") if sql else database.schema()
     if style != "table" or output is not None:
         write(found, "csv" if style == "table" else style, output)
         return
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from search.tables import show
 
     table = Table(*map(escape, found.column_names))
-    for row in found.to_pylist():
-        cells = ("-" if value is None else _plain(value) for value in row.values())
-        table.add_row(*map(escape, cells))
+    for row in cells(found):
+        table.add_row(*map(Text, row))
     show(Console(), table)
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def status(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
 SpecFile = Annotated[
     Optional[Path],  # noqa: UP045 (typer reads this form)
-    typer.Argument(help="TOML file that describes the study", metavar="[SPEC.toml]"),
+    typer.Argument(
+        help="TOML file that describes the study; - reads standard input", metavar="[SPEC.toml]"
+    ),
 ]
 
 
@@ -172,7 +177,7 @@ def _pixels(text: str) -> list[int]:
     from trainables.errors import InvalidRequest
 
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+    if len(parts) > 2 or not all(re.fullmatch(r"0*[1-9][0-9]{,8}", part) for part in parts):
         raise InvalidRequest(
             f"--image-size {text!r}: give pixels, as 32 or as 28x32 (rows x columns)"
         )
@@ -188,12 +193,14 @@ def zero_shot(overrides: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def writing(option: str, path: Path) -> Iterator[None]:
     """Tells what could not be written, in one line."""
-    from trainables.errors import InvalidRequest
+    from trainables.errors import ForgetuneError, InvalidRequest
 
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError) as error:
+        if isinstance(error, ForgetuneError):
+            raise
+        reason = getattr(error, "strerror", None) or error
         raise InvalidRequest(f"{option} {path}: cannot be written ({reason})") from None
 
 
@@ -201,8 +208,58 @@ def check_file(option: str, path: Path | None) -> None:
     """Refuses, before any work is done, a file that cannot be written in the end."""
     from trainables.errors import InvalidRequest
 
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    if path is None:
+        return
+    there = _there(option, path)
+    if there == "folder" or _there(option, path.parent) != "folder":
         raise InvalidRequest(f"{option} {path}: give a file in a folder that is there")
+    target = path if there == "device" else path.parent
+    if not os.access(target, os.W_OK):
+        raise InvalidRequest(f"{option} {path}: cannot be written (no permission for {target})")
+
+
+def check_weights(option: str, path: Path | None) -> None:
+    """`check_file` for weights, whose format their name must not belie."""
+    from trainables.errors import InvalidRequest
+    from trainables.files import check_weights_name
+
+    check_file(option, path)
+    if path is not None:
+        try:
+            check_weights_name(path)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{option} {error}") from None
+
+
+def check_folder(option: str, path: Path | None) -> None:
+    """Refuses, before any work is done, a folder that cannot be there or be made in the end."""
+    from trainables.errors import InvalidRequest
+
+    if path is None:
+        return
+    place = path.absolute()
+    while (found := _there(option, place)) is None:
+        place = place.parent
+    if found != "folder":
+        raise InvalidRequest(f"{option} {path}: {place} is no folder")
+    if not os.access(place, os.W_OK):
+        raise InvalidRequest(f"{option} {path}: cannot be written (no permission for {place})")
+
+
+def _there(option: str, path: Path) -> Literal["folder", "file", "device"] | None:
+    """What is at a path. Refuses a path where nothing can be."""
+    from trainables.errors import InvalidRequest
+
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidRequest(f"{option} {path}: cannot be written ({reason})") from None
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "file" if stat.S_ISREG(mode) else "device"
 
 
 def settings(texts: list[str] | None) -> dict[str, Any]:

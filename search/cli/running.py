@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -134,14 +136,16 @@ def run(
     from rich.console import Console
 
     from search import again
+    from search.analysis import kept
     from search.mirror import place_of
     from search.progress import Progress
+    from search.results import load_json
     from search.study import Study
 
     resources = {
         "cpus_per_trial": cpus_per_trial,
         "gpus_per_trial": gpus_per_trial,
-        "fuse": int(fuse) if fuse is not None and fuse.isdecimal() else fuse,
+        "fuse": int(fuse) if fuse is not None and re.fullmatch("[0-9]{1,9}", fuse) else fuse,
     }
     overrides = options.given(
         name=name,
@@ -168,8 +172,7 @@ def run(
     )
     if zero_shot:
         overrides = options.zero_shot(overrides)
-    if save is not None:
-        options.check_file("--save", save)
+    options.check_weights("--save", save)
     again.checked(retry or [])
     progress = Progress(Console(stderr=True))
     places = options.places(data, artifacts)
@@ -183,8 +186,12 @@ def run(
     if save is not None:
         with options.writing("--save", save):
             saved = study.save_best(save)
-        told = f"the best trial's weights are in {save}" if saved else "there is no model to save"
-        progress.say(told)
+        if saved:
+            chosen, described = study.best(), load_json(study.folder / "study.json") or {}
+            assert chosen is not None
+            _tell_saved(progress, save, kept.of_row(chosen), described.get("references", {}))
+        else:
+            progress.say("there is no model to save")
     if not finished:
         progress.say("the time budget is over; give the same command again to go on")
     if not found:
@@ -255,6 +262,7 @@ def prepare(
     )
     if zero_shot:
         overrides = options.zero_shot(overrides)
+    options.check_folder("--preview", preview)
     places = options.places(data, artifacts)
     study = Study(options.load(spec, overrides, places), places=places)
     progress = Progress(Console(stderr=True))
@@ -300,16 +308,20 @@ def trial(
     import json
     from dataclasses import asdict
 
+    options.check_weights("--save", save)
     from rich.console import Console
 
     from search import spec as specs
     from search.progress import Progress
     from trainables import methods as known
-    from trainables.errors import InvalidRequest
+    from trainables.errors import InvalidRequest, shortened
     from trainables.outcome import State
+    from trainables.scenario import MOST_SEED
     from trainables.trial import run_trial
     from trainables.workbench import save_model, shared_workbench, use_threads
 
+    if seed > MOST_SEED:
+        raise InvalidRequest(f"--seed is {shortened(seed)}: possible: 0 to {MOST_SEED}")
     overrides = options.given(
         method=method,
         metrics=metrics or None,
@@ -332,8 +344,6 @@ def trial(
             raise InvalidRequest(f"{key} = {value!r}: a trial has one value of each hyperparameter")
     values: dict[str, Any] = dict(loaded.space)
     chosen = known.make(resolved.method, values)
-    if save is not None:
-        options.check_file("--save", save)
     use_threads(resolved.resources.cpus_per_trial)  # as a study's workers do, for equal numbers
     bench = shared_workbench(specs.scenario_of(resolved), places)
     forgotten = specs.forgotten(resolved, places)
@@ -363,12 +373,32 @@ def trial(
     if save is not None and model_found is not None:
         with options.writing("--save", save):
             save_model(model_found, save, bench.image_shape[1:])
+        # The original model is the base model itself.
+        _tell_saved(
+            progress, save, outcome.metrics, bench.references, warn=outcome.method != "original"
+        )
     if as_json:
         print(json.dumps({**asdict(outcome), "references": bench.references}, indent=2))
     else:
         _print_outcome(outcome, bench.references, forgotten)
     if outcome.state is not State.COMPLETE:
         raise typer.Exit(1)
+
+
+def _tell_saved(
+    progress: Any,
+    path: Path,
+    metrics: Mapping[str, float | None],
+    references: Mapping[str, Mapping[str, float | None]],
+    warn: bool = True,
+) -> None:
+    """Where weights were written, and what they are worth."""
+    from search.analysis import kept
+
+    line, warning = kept.told(metrics, references)
+    progress.say(f"the unlearned weights are in {path}: {line}")
+    if warning is not None and warn:
+        progress.say(warning)
 
 
 def _print_outcome(outcome: Any, references: dict[str, dict[str, float]], forgotten: str) -> None:

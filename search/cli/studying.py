@@ -30,6 +30,9 @@ from search.cli.options import (
     Width,
 )
 
+MOST = 10_000
+"""Of what is repeated: no study of repeats has been that large."""
+
 Style = Annotated[
     str, typer.Option("--format", help="text, markdown, latex or csv", metavar="FORMAT")
 ]
@@ -68,10 +71,17 @@ def compare(
     trials: Annotated[
         OptionalInt, typer.Option(help="trials of each method's search [default: 100]")
     ] = None,
-    top: Annotated[int, typer.Option(help="configurations to repeat of each method", min=1)] = 3,
-    seeds: Annotated[int, typer.Option(help="repeats of each, with other seeds", min=1)] = 5,
+    top: Annotated[
+        int, typer.Option(help="configurations to repeat of each method", min=1, max=MOST)
+    ] = 3,
+    seeds: Annotated[
+        int, typer.Option(help="repeats of each, with other seeds", min=1, max=MOST)
+    ] = 5,
     base_seeds: Annotated[
-        int, typer.Option(help="base models, with other seeds, that each is repeated on", min=1)
+        int,
+        typer.Option(
+            help="base models, with other seeds, that each is repeated on", min=1, max=MOST
+        ),
     ] = 1,
     metrics: Metrics = None,
     style: Style = "text",
@@ -145,10 +155,15 @@ def sensitivity(
         bool, typer.Option("--paper", help="the grids of the thesis' tables 7-14")
     ] = False,
     count: Annotated[
-        int, typer.Option("--points", help="values of each range (grid) or in all (sobol)", min=1)
+        int,
+        typer.Option(
+            "--points", help="values of each range (grid) or in all (sobol)", min=1, max=MOST
+        ),
     ] = 8,
     design: Annotated[str, typer.Option(help="grid or sobol")] = "grid",
-    repeats: Annotated[int, typer.Option(help="runs of each point, with other seeds", min=1)] = 5,
+    repeats: Annotated[
+        int, typer.Option(help="runs of each point, with other seeds", min=1, max=MOST)
+    ] = 5,
     split: Annotated[
         OptionalStr,
         typer.Option("--on", help="test, validation or synthetic images [default: test]"),
@@ -276,7 +291,9 @@ def classes(
     trials: Annotated[
         OptionalInt, typer.Option(help="trials of each such search [default: 100]")
     ] = None,
-    repeats: Annotated[int, typer.Option(help="runs of each target, with other seeds", min=1)] = 3,
+    repeats: Annotated[
+        int, typer.Option(help="runs of each target, with other seeds", min=1, max=MOST)
+    ] = 3,
     split: Annotated[str, typer.Option("--on", help="test or validation images")] = "test",
     style: Style = "text",
     output: Output = None,

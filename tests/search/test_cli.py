@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -14,12 +16,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 
 from search import cli, results
 from search.analysis.compare import Entry
 from search.ledger import Ledger
-from search.spec import load_spec, resolve
+from search.progress import Progress
+from search.spec import load_spec, resolve, validate
 from search.study import Study
 from tests.search.toys import (
     NOWHERE,
@@ -33,6 +38,7 @@ from tests.search.toys import (
     write_study,
 )
 from trainables import models
+from trainables.errors import InvalidRequest
 from trainables.outcome import METRICS
 from trainables.scenario import Places
 from trainables.sources import read
@@ -846,6 +852,15 @@ def test_a_foreign_package_in_place_of_ours_is_named(tmp_path: Path, package: st
             "--save none/w.safetensors: give a file in a folder that is there",
         ),
         (["--trial-timeout", "0"], "trial_timeout is 0"),
+        (["--save", "w.pt"], "--save w.pt: weights are written as safetensors; give a name that"),
+        (["--save", "w.safetensors.pth"], "give a name that ends in .safetensors"),
+        (["--save", "."], "--save .: give a file in a folder that is there"),
+        (["--save", "x" * 300 + ".safetensors"], "cannot be written (File name too long)"),
+        (["--save", "\0.safetensors"], "embedded null byte"),
+        (["--seed", str(2**64)], f"--seed is {2**64}: possible: 0 to 4294967295"),
+        (["--image-size", "9" * 5000], "give pixels, as 32 or as 28x32"),
+        (["x" * 300], "File name too long"),
+        (["a\nb.toml"], "a\\nb.toml: no such file"),
     ],
 )
 def test_an_impossible_trial_is_refused_before_anything_is_trained(
@@ -863,6 +878,44 @@ def test_an_impossible_trial_is_refused_before_anything_is_trained(
     said = forgetune("trial", *arguments, "--artifacts", tmp_path / "artifacts")
     assert wrong in said.refusal()
     assert not (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w"])
+def test_a_run_does_not_begin_whose_weights_would_be_misnamed(
+    forgetune: Command, tmp_path: Path, no_ray: None, name: str
+) -> None:
+    said = forgetune("run", "--save", tmp_path / name, "--results", tmp_path / "results")
+    assert "weights are written as safetensors" in said.refusal()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InvalidRequest, match="safetensors"):
+        Study(root=tmp_path / "results").save_best(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["compare", "finetune", "--output"], "give a file in a folder"),
+        (["sensitivity", "learning_rate", "--plot"], "give a file in a folder"),
+        (["classes", "--output"], "give a file in a folder"),
+        (["query", "SELECT 1", "--output"], "give a file in a folder"),
+        (["report", "toy", "--output"], "give a file in a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_first(
+    forgetune: Command, three: Path, no_ray: None, flags: list[str], said: str
+) -> None:
+    where = ["--results", three]
+    assert said in forgetune(*flags, three, *where).refusal()
+    assert said in forgetune(*flags, three / "none" / "x", *where).refusal()
+    assert "File name too long" in forgetune(*flags, three / ("x" * 300), *where).refusal()
+
+
+def test_previews_do_not_go_where_a_file_is(
+    forgetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        assert "--preview" in forgetune("prepare", "--preview", path).refusal()
 
 
 @pytest.fixture
@@ -950,6 +1003,29 @@ def test_a_trial_that_does_not_complete_ends_with_code_one_and_saves_nothing(
     assert not save.exists()
 
 
+def test_weights_of_a_model_that_lost_much_are_saved_with_a_warning(
+    forgetune: Command, three_digits_trial: list[str], tmp_path: Path
+) -> None:
+    save = tmp_path / "weights.safetensors"
+    flags = ["--method", "negative_gradient", "--set", "learning_rate=0.1", "--set", "epochs=3"]
+    said = forgetune(*three_digits_trial, *flags, "--json", "--save", save)
+    metrics = json.loads(said.out)["metrics"]
+    base = json.loads(said.out)["references"]["base"]["retain_accuracy"]
+    lost = base - metrics["retain_accuracy"]
+    assert lost > 20, "the case of this test"
+    assert said.code == 0
+    assert f"are in {save}: it is right for {metrics['forget_accuracy']:.1f} %" in said.err
+    assert f"warning: this model has lost {lost:.1f} points of what it should keep" in said.err
+
+
+def test_weights_of_the_base_model_come_without_a_warning(
+    forgetune: Command, three_digits_trial: list[str], tmp_path: Path
+) -> None:
+    said = forgetune(*three_digits_trial, "--json", "--save", tmp_path / "base.safetensors")
+    assert "base.safetensors: it is right for" in said.err
+    assert "warning" not in said.err
+
+
 def test_weights_are_not_saved_onto_a_folder(
     forgetune: Command, three_digits_trial: list[str], tmp_path: Path
 ) -> None:
@@ -969,6 +1045,102 @@ def test_the_best_of_a_study_can_be_fed_back_into_a_trial(
     found = json.loads(said.out)
     assert (found["state"], found["method"], found["seed"]) == ("complete", "finetune", row["seed"])
     assert found["hyperparameters"] == json.loads(row["params_json"])
+
+
+def test_a_trial_reads_its_specification_from_standard_input(
+    forgetune: Command, three_digits_trial: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = Path(three_digits_trial[1]).read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    said = forgetune("trial", "-", *three_digits_trial[2:], "--json")
+    assert json.loads(said.out)["method"] == "original"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    refused = forgetune("trial", "-").refusal()
+    assert refused == "standard input: is empty; a specification in TOML is expected"
+
+
+@pytest.fixture
+def two_folders(tmp_path: Path) -> Path:
+    """A folder of images of two classes, and a file that is none."""
+    for part in ("train", "test"):
+        for value, name in enumerate(("cat", "dog")):
+            folder = tmp_path / "pets" / part / name
+            folder.mkdir(parents=True)
+            for index in range(4):
+                Image.new("L", (8, 8), 100 * value + index).save(folder / f"{index}.png")
+    (tmp_path / "pets" / "train" / "cat" / "notes.txt").write_text("a text")
+    return tmp_path / "pets"
+
+
+def test_what_a_dataset_holds_besides_images_is_said_once(
+    two_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Study, "_search", lambda *_: None)
+    shown = io.StringIO()
+    values = {"dataset": str(two_folders), "forget": ["cat"]}
+    for method in ("finetune", "retrain"):
+        spec = validate({"method": method, "scenario": values})
+        Study(spec, root=tmp_path / "results").run(Progress(Console(file=shown, width=200)))
+    assert shown.getvalue() == "pets/: 1 file left out (1 .txt)\n"
+
+
+# Standard output
+
+SHOWN = ["--help", "query 'SELECT * FROM trials' --format csv"]
+ENDS = {
+    "full": (2, "forgetune: the output cannot be written (No space left on device)\n"),
+    "closed": (2, "forgetune: the output cannot be written (standard output is closed)\n"),
+    "unread": (1, ""),
+    "all full": (2, None),
+}
+
+
+@pytest.mark.parametrize("command", ["status", "best", "query 'SELECT 1'", "report", "run"])
+def test_a_place_with_a_name_that_cannot_be_is_told_in_a_line(
+    forgetune: Command, no_ray: None, tmp_path: Path, command: str
+) -> None:
+    place = tmp_path / ("x" * 300)
+    said = forgetune(*shlex.split(command), "--results", place).refusal()
+    assert said.endswith("cannot be used (File name too long)")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("shown", SHOWN)
+def test_what_cannot_be_printed_ends_in_a_line_or_in_silence(
+    three: Path, shown: str, end: str
+) -> None:
+    command = [sys.executable, "-m", "search", *shlex.split(shown)]
+    if shown != "--help":
+        command += ["--results", str(three)]
+    if end == "closed":
+        command = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with open("/dev/full", "wb") as full, os.fdopen(write_end, "wb") as unread:
+        done = subprocess.run(
+            command,
+            cwd=three,
+            stdin=subprocess.DEVNULL,
+            stdout=unread if end == "unread" else full,
+            stderr=full if end == "all full" else subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == ENDS[end]
+
+
+def test_what_is_printed_in_an_encoding_without_it_is_escaped(three: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "search", "best", "--results", three],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_clusters_file_is_checked_offline(

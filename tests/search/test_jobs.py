@@ -31,6 +31,8 @@ from trainables.scenario import Places
         (["run", "--results", "results"], "--results: give a URI"),
         (["run", "--results=results"], "--results: give a URI"),
         (["run", "--results", "s3://b/r", "--artifacts", "models"], "--artifacts: give a URI"),
+        (["run", "-", "--results", "s3://b/r"], "does not read this machine's standard input"),
+        (["classes", "--spec=-", "--results", "s3://b/r"], "write the specification into a file"),
     ],
 )
 def test_what_would_be_lost_with_its_machine_is_not_sent(arguments: list[str], reason: str) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from search.spec import (
     EXECUTION,
+    InversionSpec,
+    Resources,
+    ScenarioSpec,
     StudySpec,
     check_name,
     differences,
@@ -200,6 +205,64 @@ def test_a_wrong_value_is_refused_with_its_key_and_itself(values: dict[str, Any]
 )
 def test_infinite_values_are_refused(values: dict[str, Any]) -> None:
     assert "inf" in refusal(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"seed": 2**32}, "seed is 4294967296: possible: 0 to 4294967295"),
+        ({"scenario": {"seed": 2**64}}, f"scenario.seed is {2**64}: possible: 0 to 4294967295"),
+        ({"scenario": {"evaluation_seed": 2**64}}, "possible: 0 to 4294967295"),
+        ({"trials": 10**10}, "trials is 10000000000: possible: 1 to 1000000000"),
+        ({"trial_timeout": 1e10}, "possible: above 0 to 1e+09"),
+        ({"scenario": {"learning_rate": 1e39}}, "possible: above 0 to 1e+30"),
+        ({"inversion": {"bn_weight": 1e39}}, "possible: 0 to 1e+30"),
+        ({"inversion": {"batch_size": 2**40}}, "possible: 2 to 1048576"),
+        ({"scenario": {"image_size": [32, 10**6]}}, "possible: 1 to 4096"),
+        ({"mia_tolerance": 101}, "possible: 0 to 100"),
+        ({"resources": {"cpus_per_trial": 10**6}}, "possible: 1 to 1024"),
+        ({"resources": {"gpus_per_trial": 1.5}}, "a fraction from 0.0001 on, or whole GPUs"),
+        ({"resources": {"gpus_per_trial": 1e-5}}, "a fraction from 0.0001 on, or whole GPUs"),
+        ({"resources": {"fuse": 10**6}}, "from 1 on, to 1024"),
+        ({"scenario": {"width": 10**400}}, "scenario.width is 1000"),
+        ({"seed": 1 << 20_000}, "seed is a number of thousands of digits"),
+        ({"name": ["x" * 10**5]}, "name is ['xxx"),
+    ],
+)
+def test_numbers_that_the_machine_cannot_hold_are_refused_with_what_is_possible(
+    values: dict[str, Any], said: str
+) -> None:
+    message = refusal(values)
+    assert said in message
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize("section", [StudySpec, ScenarioSpec, InversionSpec, Resources])
+@pytest.mark.parametrize(
+    "value",
+    [10**30, -(10**30), 1 << 20_000, 1e308, math.inf, -math.inf, math.nan, True, "9" * 5000, None],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_key_is_given_it_is_taken_or_refused_in_a_line(
+    section: type[Any], value: Any
+) -> None:
+    names = {ScenarioSpec: "scenario", InversionSpec: "inversion", Resources: "resources"}
+    for key in section.model_fields:
+        values = {names[section]: {key: value}} if section in names else {key: value}
+        said = "taken"
+        try:
+            validate(values)
+        except InvalidRequest as error:
+            said = str(error)
+        assert len(only_line(said)) < 500
+
+
+def test_seeds_beyond_the_largest_would_be_others_again() -> None:
+    first, again = (
+        torch.rand(3, generator=torch.Generator().manual_seed(seed)) for seed in (5, 2**32 + 5)
+    )
+    assert torch.equal(first, again)
+    assert validate({"seed": 2**32 - 1}).seed == 2**32 - 1
 
 
 def test_truth_values_are_no_numbers() -> None:
@@ -1001,3 +1064,70 @@ def test_a_study_on_given_weights_of_a_version_before_goes_on_if_it_is_said_to_b
     assert differences(before, stated.model_dump(mode="json")) == []
     repeated = resolve(validate(stored(before)), NOWHERE)
     assert scenario_of(repeated) == scenario_of(stated), "and it is repeated as it was"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_a_mark_of_the_byte_order_is_no_part_of_the_file(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('name = "ü"\ntrials = 7\n', encoding=encoding)
+    assert load_spec(path, {}).trials == 7
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_refused_by_its_name(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text("trials = 7\n", encoding=encoding)
+    with pytest.raises(InvalidRequest, match="is in UTF-16"):
+        load_spec(path, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 5_000,
+        "a = " + "[" * 5_000 + "]" * 5_000,
+        ".".join(["space", *("a" * 3_000)]) + " = 1",
+        "seed = " + "9" * 5_000,
+        "seed = 0x" + "f" * 9_000,
+        "seed = 1\nseed = 2",
+        "seed = 2020-01-01",
+        "[space]\nlearning_rate = nan",
+        "[space]\nlearning_rate = 2020-01-01T00:00:00Z",
+        "\0",
+    ],
+)
+def test_a_strange_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    path = toml(tmp_path, text)
+    with pytest.raises(InvalidRequest) as caught:
+        load_spec(path, {})
+    assert len(only_line(str(caught.value))) < 400 + len(str(path))
+
+
+def piped(monkeypatch: pytest.MonkeyPatch, content: bytes, terminal: bool = False) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(content))
+    monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("sys.stdin", stream)
+
+
+def test_a_hyphen_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    piped(monkeypatch, b"trials = 7\n[space]\ntemperature = 2.0\n")
+    spec = load_spec(Path("-"), {"trials": 8})
+    assert (spec.trials, spec.space) == (8, {"temperature": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("content", "terminal", "said"),
+    [(b" \n", False, "is empty"), (b"", False, "is empty"), (b"trials = 7", True, "is piped")],
+)
+def test_standard_input_with_nothing_in_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, terminal: bool, said: str
+) -> None:
+    piped(monkeypatch, content, terminal)
+    with pytest.raises(InvalidRequest, match=said):
+        load_spec(Path("-"), {})
+
+
+def test_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # as Python has it after `<&-`
+    with pytest.raises(InvalidRequest, match="is piped"):
+        load_spec(Path("-"), {})

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
-from trainables.errors import InvalidRequest, unknown
+from trainables.errors import InvalidRequest, shortened, unknown
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -62,6 +62,9 @@ METHODS: dict[str, str] = {
 
 MOST = 2**63 - 1
 """The largest whole number that a column of results can hold."""
+
+LARGEST = 1e30
+"""The largest other number; it can be multiplied a little before float32 is at its end."""
 
 
 def available() -> dict[str, str]:
@@ -140,13 +143,16 @@ def _typed(key: str, value: Any, wanted: Any) -> Any:
     if get_origin(wanted) is not None and get_args(wanted):
         options = get_args(wanted)
         if value not in options:
-            raise InvalidRequest(f"{key} is {value!r}; possible: {', '.join(map(str, options))}")
+            told = f"{key} is {shortened(value)}; possible: {', '.join(map(str, options))}"
+            raise InvalidRequest(told)
         return value
     if type(value) is int and abs(value) > MOST:
         raise InvalidRequest(f"{key} is too large; possible: up to {MOST}")
     if wanted is float and type(value) is int:
-        return float(value)
+        value = float(value)
     if type(value) is not wanted:
         kind = {int: "whole number", float: "number", bool: "truth value"}.get(wanted, "word")
-        raise InvalidRequest(f"{key} is {value!r}; a {kind} is needed")
+        raise InvalidRequest(f"{key} is {shortened(value)}; a {kind} is needed")
+    if type(value) is float and not abs(value) <= LARGEST:
+        raise InvalidRequest(f"{key} is {value:g}; possible: -{LARGEST:g} to {LARGEST:g}")
     return value
