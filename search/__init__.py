@@ -7,8 +7,7 @@ from search import forgetune
 
 forgetune.leave_the_current_folder()  # before anything is imported that may lie there
 
-from typing import TYPE_CHECKING, Any  # noqa: E402
-
+TYPE_CHECKING = False  # as in `typing`, which is not imported before main has looked at it
 if TYPE_CHECKING:
     from search import results
     from search.spec import StudySpec
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Study", "StudySpec", "results"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # ray and torch are imported only by those who run a study, not by those who read results.
     import importlib
 

@@ -1,8 +1,6 @@
 """Where the command starts: sees that nobody else's modules stand in place of those it needs.
 
-Installed a second time as the top-level module `forgetune` (see pyproject.toml), since `search`
-itself may be another one. Imports nothing that a foreign file could stand in for, `__future__`
-included.
+Imports nothing that a foreign file could stand in for without being seen, `__future__` included.
 """
 
 import importlib.util
@@ -101,7 +99,7 @@ def leave_the_current_folder() -> None:
 
 
 def main() -> None:
-    """Entry point of the command; a foreign module ends it in one line and exit code 2."""
+    """The command; a foreign module ends it in one line and exit code 2."""
     wrong = foreign()
     if wrong is not None:
         print(f"forgetune: {wrong}", file=sys.stderr)
