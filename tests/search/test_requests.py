@@ -13,6 +13,7 @@ from rich.console import Console
 
 from search import Study, comparison, repeats, sweeps, tables, targets
 from search.cli import options, studying
+from search.repeats import Chosen, Origin
 from search.results import Row
 from search.spec import (
     InversionSpec,
@@ -133,6 +134,7 @@ EVERY: dict[str, Any] = {
     "metrics": ["anamnesis"],
     "curves": True,
     "retries": 0,
+    "give_up_after": 5,
     "trial_timeout": 60.0,
     "time_budget": 3600.0,
     "concurrency": 1,
@@ -172,8 +174,8 @@ EVERY: dict[str, Any] = {
 }
 """A specification in which nothing is as it would be anyway."""
 
-ELSEWHERE = {"dataset", "weights", "image_size"}
-"""Fields of a scenario that the tests of paths and of weights have."""
+ELSEWHERE = {"dataset", "weights", "image_size", "validation_from", "held_out"}
+"""Fields of a scenario that the tests of paths, of weights and of validation have."""
 
 
 def test_every_field_stays_as_it_was_resolved(data: Callable[..., Path], tmp_path: Path) -> None:
@@ -298,8 +300,9 @@ def test_each_class_is_forgotten_once_and_told_by_number_and_name(
         raise InvalidRequest("as far as it goes")
 
     monkeypatch.setattr(targets, "run", run)
+    chosen = Chosen({}, Origin(study.name), "the defaults")
     targets.forget_each(
-        *(study.spec, study.root, NOWHERE, Console()), labels=range(4), values={}, seeds=1
+        *(study.spec, study.root, NOWHERE, Console()), labels=range(4), chosen=chosen, seeds=1
     )
     assert ran == [[0], [1], [2], [3]]
     said = capsys.readouterr().out.splitlines()

@@ -1027,7 +1027,7 @@ def test_another_list_is_another_study(tmp_path: Path) -> None:
 
 
 def test_few_validation_images_of_the_forgotten_are_noted(tmp_path: Path) -> None:
-    assert notes(resolve(StudySpec(), NOWHERE), NOWHERE) == []
+    assert notes(resolve(StudySpec(), NOWHERE), NOWHERE) == ()
     narrow = {"scenario": {"validation_fraction": 0.05, "forget": [3, 4]}}
     lines = notes(resolve(validate(narrow), NOWHERE), NOWHERE)
     assert [line.partition(":")[0] for line in lines] == [
@@ -1036,7 +1036,7 @@ def test_few_validation_images_of_the_forgotten_are_noted(tmp_path: Path) -> Non
 
 
 def test_nothing_is_noted_without_data(weights: str) -> None:
-    assert notes(resolve(validate(without_data(weights)), NOWHERE), NOWHERE) == []
+    assert notes(resolve(validate(without_data(weights)), NOWHERE), NOWHERE) == ()
 
 
 def older(spec: StudySpec, **scenario: Any) -> dict[str, Any]:

@@ -584,18 +584,14 @@ class TestFolder:
         (folder / "train" / "cat" / "9.png").symlink_to("gone.png")
         assert "9.png: not a readable image" in refusal(folder)
 
-    @pytest.mark.parametrize(("ours", "theirs"), [("Cat", "cat"), ("e\u0301", "\u00e9")])
-    def test_a_class_written_in_two_ways_is_named(
-        self, folder: Path, ours: str, theirs: str
-    ) -> None:
-        (folder / "test" / "cat").rename(folder / "test" / ours)
-        (folder / "train" / "cat").rename(folder / "train" / theirs)
-        assert f"test/{ours} is written otherwise than train/{theirs}" in refusal(folder)
+    def test_a_class_written_in_two_ways_is_named(self, folder: Path) -> None:
+        (folder / "test" / "cat").rename(folder / "test" / "Cat")
+        assert "test/Cat is written otherwise than train/cat" in refusal(folder)
 
     def test_classes_that_differ_in_case_are_told(self, folder: Path) -> None:
         self.image(folder / "train" / "Cat" / "0.png")
         (note,) = fetch(folder).notes
-        assert note == "own/: classes that differ in case or accents alone: Cat, cat"
+        assert note == "own/: classes that differ in case alone: Cat, cat"
 
     def test_the_content_of_a_folder_has_the_fingerprint_that_it_had(self, folder: Path) -> None:
         # Written down before folders were read by this code: keys of artifacts follow from it.
