@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def _raised(text: str) -> str:
     # Under a frame stand its line of code and what Python points at in it.
     while len(rest) > 1 and rest[0].startswith("    "):
         rest = rest[1:]
-    return _line(" ".join(rest))
+    return _line(re.sub(r"^(\w+\.)+(?=\w+:)", "", " ".join(rest)))
 
 
 def _line(text: str) -> str:

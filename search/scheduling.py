@@ -42,6 +42,7 @@ TUNE_SETTINGS = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     # What goes on is shown by our own progress.
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     # The first Ctrl-C lets running trials finish, which Tune's own handler does not.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
@@ -177,6 +178,7 @@ def run_trials(
     try:
         with (
             _environment(TUNE_SETTINGS),
+            _without_errors_of("ray.tune.tune"),
             tempfile.TemporaryDirectory() as scratch,
             _on_interrupt(callback.interrupt),
         ):
@@ -237,6 +239,18 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_errors_of(name: str) -> Iterator[None]:
+    """A logger that is quiet for a while: in the end Tune lists trials that failed as an error."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _slot_resources(allotment: Allotment) -> Callable[[dict[str, Any]], tune.PlacementGroupFactory]:

@@ -433,8 +433,8 @@ def _print_outcome(outcome: Any, references: dict[str, dict[str, float]], forgot
 
 
 MENDED = {
-    "oom": " with fewer at once or smaller batches",
-    "timeout": " with a longer --trial-timeout",
+    "oom": "fewer trials at once or smaller batches",
+    "timeout": "a longer --trial-timeout",
 }
 """What may help trials that ended so."""
 
@@ -443,8 +443,9 @@ def _say_how_to_go_on(study: Any, progress: Any) -> None:
     """Of a study without a complete trial."""
     states = sorted({*study.results()["state"].to_pylist()})
     if states:
-        flags = " ".join(f"--retry {state}{MENDED.get(state, '')}" for state in states)
-        progress.say(f"once that is mended, the same command runs them again: {flags}")
+        helps = "".join(f" ({MENDED[state]} may help)" for state in states if state in MENDED)
+        flags = " ".join(f"--retry {state}" for state in states)
+        progress.say(f"once that is mended{helps}, the same command runs them again with {flags}")
 
 
 def _show_findings(study: Any, results: Path) -> bool:

@@ -713,7 +713,9 @@ def test_a_study_all_of_whose_trials_failed_says_why(forgetune: Command, tmp_pat
     assert only_line(said.out) == (
         "no trial completed (3 crashed); the first said: made to end as crashed"
     )
-    assert said.err.splitlines()[-1].endswith("the same command runs them again: --retry crashed")
+    assert said.err.splitlines()[-1].endswith(
+        "the same command runs them again with --retry crashed"
+    )
 
 
 @pytest.mark.usefixtures("no_ray")

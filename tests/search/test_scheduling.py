@@ -287,7 +287,11 @@ def test_a_trial_that_always_kills_its_worker_is_recorded_as_crashed(
 
 @pytest.mark.parametrize("where", ["setup", "step"])
 def test_a_cause_that_all_trials_share_ends_the_run_soon_and_mended_it_goes_on(
-    tmp_path: Path, notes: Path, places: Places, where: str
+    tmp_path: Path,
+    notes: Path,
+    places: Places,
+    where: str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Also where nothing is left that runs, for which Tune would wait."""
     broken = tmp_path / "broken"
@@ -316,6 +320,7 @@ def test_a_cause_that_all_trials_share_ends_the_run_soon_and_mended_it_goes_on(
     assert watch.rows == []
     assert watch.retries == []
     assert 3 <= len(watch.held_back) <= 6
+    assert capfd.readouterr() == ("", ""), "what Tune has to say is said by us"
     broken.unlink()
     with Ledger(spec(places), tmp_path, "data") as ledger:
         run_trials(ledger, shared, TWO_WORKERS, Watch())

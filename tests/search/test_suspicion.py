@@ -256,9 +256,7 @@ def test_an_exception_in_a_worker_s_set_up_is_a_crash_with_its_last_line(tmp_pat
             assert trial is not None
             run.fail(trial, set_up("trainables.errors.DataError: images.npz is gone"))
         assert run.over, "three attempts in all: none of them was made again"
-        assert "otherwise: trainables.errors.DataError: images.npz is gone; " in str(
-            run.callback.given_up
-        )
+        assert "otherwise: DataError: images.npz is gone; " in str(run.callback.given_up)
 
 
 def test_what_could_not_begin_is_tried_again_once_another_has_ended_well(tmp_path: Path) -> None:
@@ -334,7 +332,7 @@ def test_an_error_of_a_class_that_is_not_here_is_read_from_its_text(tmp_path: Pa
     )
     files = {name: str(tmp_path / f"error.{end}") for name, end in FILES.items()}
     found = crash_of(SimpleNamespace(**files))
-    assert (found.reason, found.raised) == ("theirs.Error: broken", True)
+    assert (found.reason, found.raised) == ("Error: broken", True)
     nothing = crash_of(SimpleNamespace(pickled_error_file=None, error_file=None))
     assert (nothing.reason, nothing.raised) == ("no message", False)
 
