@@ -5,6 +5,7 @@ Everything that works around Ray Tune 2.60 is in this file, with its reason.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import tempfile

@@ -120,7 +120,7 @@ class Study:
             progress or Progress(Console(quiet=True)) as shown,
             Ledger(self.spec, self.root, about, states) as ledger,
         ):
-            for note in [*ledger.notes, *notes(self.spec, self.places)]:
+            for note in ledger.notes:
                 shown.say(note)
             if made_from is not None:
                 ledger.record_origin(made_from)

@@ -181,9 +181,9 @@ def check(
             "(--held-out FILE, or --validation-from training)"
         )
     return [
-        f"validation has only {counts['validation'][index]} images of "
+        f"validation has only {count} image{'s' * (count > 1)} of "
         f"{labelled([index], raw.classes)}: its forget accuracy goes in steps of "
-        f"{100 / counts['validation'][index]:.0f} points"
+        f"{100 / count:.0f} points"
         for index in forget
-        if counts["validation"][index] < FEW
+        if (count := int(counts["validation"][index])) < FEW
     ]
