@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -362,6 +363,7 @@ def _tell_saved(
 
 def _print_outcome(outcome: Any, references: dict[str, dict[str, float]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from search.tables import number, show
@@ -369,7 +371,7 @@ def _print_outcome(outcome: Any, references: dict[str, dict[str, float]]) -> Non
 
     values = ", ".join(f"{k}={v}" for k, v in outcome.hyperparameters.items())
     table = Table(
-        title=f"{outcome.method}({values}), seed {outcome.seed}: {outcome.state}",
+        title=escape(f"{outcome.method}({values}), seed {outcome.seed}: {outcome.state}"),
         title_justify="left",
     )
     table.add_column("metric")
@@ -402,12 +404,15 @@ def _show_findings(study: Any, results: Path) -> None:
     table = study.results()
     console = Console()
     if select.complete(table).num_rows == 0:
-        console.print(nothing_found(table, None), highlight=False, soft_wrap=True)
+        console.print(nothing_found(table, None), markup=False, highlight=False, soft_wrap=True)
         return
     front = select.pareto(table).to_pylist()
     chosen = select.by_gap(table, 1).to_pylist()
     tables.show(console, tables.configurations("Pareto front", front, False))
     tables.show(console, tables.configurations("Best configuration", chosen, False))
     show_agreement(table)
-    where = "" if results == Path("results") else f" --results {place_of(results)}"
-    console.print(f"more: forgetune best {study.name}{where}", highlight=False, soft_wrap=True)
+    where = (
+        "" if results == Path("results") else f" --results {shlex.quote(str(place_of(results)))}"
+    )
+    again = f"more: forgetune best {study.name}{where}"
+    console.print(again, markup=False, highlight=False, soft_wrap=True)
