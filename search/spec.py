@@ -65,7 +65,8 @@ MOST_TOGETHER = 1_024
 
 def _check_fuse(value: Any) -> Any:
     if value != AUTO and (type(value) is not int or not 1 <= value <= MOST_TOGETHER):
-        raise ValueError(f"it should be a whole number from 1 on, to {MOST_TOGETHER}, or {AUTO}")
+        most = f"(at most {MOST_TOGETHER})"
+        raise ValueError(f"it should be a whole number from 1 on, or {AUTO} {most}")
     return value
 
 

@@ -74,7 +74,8 @@ def configurations(title: str, rows: Sequence[Row]) -> Table:
             bound = "capped at " if row.get("m_relearn_capped") else ""
             cells.append(bound + number(row.get("m_anamnesis_index"), 2))
         cells.append(number(row["unlearn_seconds"], 2))
-        table.add_row(*cells, " ".join(f"{name}={_short(value)}" for name, value in given.items()))
+        cells.append(" ".join(f"{name}={_short(value)}" for name, value in given.items()))
+        table.add_row(*map(escape, cells))
     return table
 
 
@@ -162,7 +163,10 @@ def _configuration(entry: Entry) -> str:
 def sheet_table(sheet: Sheet, title: str, caption: str, remarks: str = "remark") -> Table:
     """A sheet for people; best values in bold and starred, remarks last if there are any."""
     table = Table(
-        title=title, title_justify="left", caption=escape(caption), caption_justify="left"
+        title=escape(title),
+        title_justify="left",
+        caption=escape(caption),
+        caption_justify="left",
     )
     for heading in sheet.about:
         table.add_column(escape(heading))
@@ -194,7 +198,7 @@ def status_table(found: Sequence[Status]) -> Table:
         )
         left = "-" if item.seconds_left is None else duration(item.seconds_left)
         table.add_row(
-            item.name,
+            escape(item.name),
             f"{item.settled}/{target}",
             str(failed(item.states)),
             str(item.running),

@@ -180,10 +180,11 @@ def check(
             "base model may have seen all training images; say which of these were held out "
             "(--held-out FILE, or --validation-from training)"
         )
+    found = {index: int(counts["validation"][index]) for index in forget}
     return [
         f"validation has only {count} image{'s' * (count > 1)} of "
         f"{labelled([index], raw.classes)}: its forget accuracy goes in steps of "
         f"{100 / count:.0f} points"
-        for index in forget
-        if (count := int(counts["validation"][index])) < FEW
+        for index, count in found.items()
+        if count < FEW
     ]

@@ -224,11 +224,13 @@ def status(
     for item in found:
         for state, count in sorted(item.states.items()):
             if state != "complete":
-                console.print(f"{item.name}: {count} {state}", highlight=False)
+                console.print(f"{item.name}: {count} {state}", markup=False, highlight=False)
         if item.advice:
-            console.print(f"{item.name}: {item.advice}", highlight=False, soft_wrap=True)
+            advice = f"{item.name}: {item.advice}"
+            console.print(advice, markup=False, highlight=False, soft_wrap=True)
         for damage in item.damaged:
-            console.print(f"damaged: {damage}", highlight=False, soft_wrap=True)
+            told = f"damaged: {damage}"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def follow_job(jobs: Any, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -468,6 +469,9 @@ def _show_findings(study: Any, results: Path) -> bool:
     tables.show(console, tables.configurations(f"Pareto front on {said}", front))
     tables.show(console, tables.configurations(f"Best configuration on {said}", chosen))
     show_agreement(table)
-    where = "" if results == Path("results") else f" --results {place_of(results)}"
-    console.print(f"more: forgetune best {study.name}{where}", highlight=False, soft_wrap=True)
+    where = (
+        "" if results == Path("results") else f" --results {shlex.quote(str(place_of(results)))}"
+    )
+    again = f"more: forgetune best {study.name}{where}"
+    console.print(again, markup=False, highlight=False, soft_wrap=True)
     return True

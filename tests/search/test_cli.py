@@ -381,6 +381,13 @@ def test_best_names_a_damaged_file_and_answers_from_the_others(
     assert only_line(said.err).startswith(f"forgetune: left out {path}: ")
 
 
+def test_the_status_names_files_whatever_they_are_called(forgetune: Command, three: Path) -> None:
+    moved = three.rename(three.with_name("a[bold]b"))
+    path = moved / "study=toy" / "trials" / results.part_name(toy_row(0))
+    path.write_bytes(b"PAR1")
+    assert f"damaged: {path}: " in forgetune("status", "--results", moved).out
+
+
 @pytest.mark.parametrize("command", ["best", "status"])
 def test_where_there_are_no_studies_that_is_said(
     forgetune: Command, tmp_path: Path, command: str

@@ -223,7 +223,7 @@ def test_infinite_values_are_refused(values: dict[str, Any]) -> None:
         ({"resources": {"cpus_per_trial": 10**6}}, "possible: 1 to 1024"),
         ({"resources": {"gpus_per_trial": 1.5}}, "a fraction from 0.0001 on, or whole GPUs"),
         ({"resources": {"gpus_per_trial": 1e-5}}, "a fraction from 0.0001 on, or whole GPUs"),
-        ({"resources": {"fuse": 10**6}}, "from 1 on, to 1024"),
+        ({"resources": {"fuse": 10**6}}, "from 1 on, or auto (at most 1024)"),
         ({"scenario": {"width": 10**400}}, "scenario.width is 1000"),
         ({"seed": 1 << 20_000}, "seed is a number of thousands of digits"),
         ({"name": ["x" * 10**5]}, "name is ['xxx"),
