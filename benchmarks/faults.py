@@ -55,7 +55,7 @@ def drive(root: Path, name: str, trials: int, address: str, flags: Path) -> int:
     """Run one study of pretended trials on the cluster; exit code 2 where it cannot go on."""
     import ray
 
-    from search import mirror, results, scheduling
+    from search import connection, mirror, results, scheduling
     from search.ledger import Ledger
     from search.scheduling import Allotment
     from trainables.errors import ForgetuneError
@@ -70,7 +70,7 @@ def drive(root: Path, name: str, trials: int, address: str, flags: Path) -> int:
         whole(path, content)
 
     results.put = put  # type: ignore[attr-defined]
-    scheduling.start_ray(address)
+    connection.start_ray(address)
     try:
         with Ledger(_spec(name, trials), root, "faults") as ledger:
             allotment = Allotment(cpus=1, gpus=0.0, workers=NODES)
@@ -101,6 +101,8 @@ class _Nobody:
     def settled(self, row: Any) -> None: ...
 
     def retried(self, ticket: Any, reason: str) -> None: ...
+
+    def held(self, ticket: Any, reason: str) -> None: ...
 
     def closing(self, running: int, why: str) -> None: ...
 

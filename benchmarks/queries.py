@@ -1,14 +1,16 @@
 """How long the best configuration over many trials takes, start of the command included.
 
-    python benchmarks/queries.py [--studies 100] [--trials 10000]
+    python benchmarks/queries.py [--studies 100] [--trials 10000] [--scenarios 1]
 
 Makes that many studies of random rows in a temporary folder, one file each as a finished study
-leaves them, and asks for the best five with `forgetune query` and `forgetune best`.
+leaves them, and asks for the best five with `forgetune query` and, of each scenario, with
+`forgetune best`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -30,7 +32,7 @@ BEST = (
 RUN = "from search.cli import main; main()"
 
 
-def make_study(root: Path, index: int, trials: int) -> None:
+def make_study(root: Path, index: int, trials: int, base_seed: int) -> None:
     rng = np.random.default_rng(index)
     row = {
         **{field.name: None for field in [*results.CORE, *results.LAST_FIELDS]},
@@ -38,6 +40,7 @@ def make_study(root: Path, index: int, trials: int) -> None:
         **{"dataset": "digits", "model": "allcnn", "forget": "3", "params_json": "{}"},
         **{"objective": "pareto", "started": datetime.now(UTC), "finished": datetime.now(UTC)},
         **{"p_learning_rate": 0.0, "p_samples_per_class": 0, "number": 0},
+        **{"base_seed": base_seed},
     }
     schema = results.schema_of(row)
     columns = {name: pa.array([row[name]] * trials, schema.field(name).type) for name in row}
@@ -49,6 +52,9 @@ def make_study(root: Path, index: int, trials: int) -> None:
     folder = results.study_folder(root, f"study-{index}") / "trials"
     folder.mkdir(parents=True)
     pq.write_table(pa.table(columns, schema=schema), folder / "compact-0.parquet")
+    scenario = {"dataset": "digits", "model": "allcnn", "forget": [3], "seed": base_seed}
+    described = {"spec": {"method": "mugan", "objective": "pareto", "scenario": scenario}}
+    (folder.parent / "study.json").write_text(json.dumps(described))
 
 
 def seconds(*arguments: str) -> float:
@@ -61,10 +67,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=100)
     parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--scenarios", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for index in range(given.studies):
-            make_study(Path(folder), index, given.trials)
+            make_study(Path(folder), index, given.trials, index % given.scenarios)
         rows = given.studies * given.trials
         place = ("--results", folder)
         for name, command in (("query", ("query", BEST)), ("best", ("best",))):

@@ -126,11 +126,11 @@ def drive(root: Path, trials: int, workers: int, seconds: float, address: str | 
     """One study in this process; prints what came of it."""
     import ray
 
-    from search import results, scheduling
+    from search import connection, results, scheduling
     from search.ledger import Ledger
     from search.scheduling import Allotment
 
-    scheduling.start_ray(address)
+    connection.start_ray(address)
     watch = Watch(1_000) if seconds == 0 else Meter()
     with Ledger(faults._spec("s", trials), root, "scale") as ledger:
         allotment = Allotment(cpus=1, gpus=0.0, workers=workers)

@@ -3,10 +3,11 @@
 The Python interface is `Study` (run a study) and `results` (read what was found).
 """
 
-from __future__ import annotations
+from search import forgetune
 
-from typing import TYPE_CHECKING, Any
+forgetune.leave_the_current_folder()  # before anything is imported that may lie there
 
+TYPE_CHECKING = False  # as in `typing`, which is not imported before main has looked at it
 if TYPE_CHECKING:
     from search import results
     from search.spec import StudySpec
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["Study", "StudySpec", "results"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # ray and torch are imported only by those who run a study, not by those who read results.
     import importlib
 
+    if name in __all__ and (wrong := forgetune.foreign(frozenset())) is not None:
+        raise ImportError(wrong)
     if name == "Study":
         return importlib.import_module("search.study").Study
     if name == "StudySpec":

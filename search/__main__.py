@@ -1,5 +1,5 @@
 """`python -m search`: the `forgetune` command where it is not installed, as inside a Ray job."""
 
-from search.cli import main
+from search.forgetune import main
 
 main()

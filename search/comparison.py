@@ -9,15 +9,16 @@ from pathlib import Path
 from rich.console import Console
 
 from search import results
-from search.analysis.best import by_gap
+from search.analysis.best import by_gap, why_none
 from search.analysis.compare import Entry, Row, choose
 from search.progress import Progress
-from search.repeats import CONFIRMED, repeated, run
+from search.repeats import CONFIRMED, Origin, confirmed_name, repeated, run
+from search.scenarios import reference
 from search.spec import StudySpec
 from search.study import Study
 from search.tables import hyperparameters
-from trainables.errors import ForgetuneError
-from trainables.scenario import Places
+from trainables.errors import ForgetuneError, InvalidRequest
+from trainables.scenario import MOST_SEED, Places
 
 
 def compare(
@@ -36,20 +37,24 @@ def compare(
     `top` configurations is run with `seeds` unlearning seeds on each of `base_seeds` base models;
     the one with the smallest mean of what steered the search is the method's. A method whose search
     fails keeps its entry, with the reason. Raises InvalidRequest for specifications that cannot be
-    run and KeyboardInterrupt for a run that was interrupted.
+    run or are of several scenarios and KeyboardInterrupt for a run that was interrupted.
     """
     entries: list[Entry] = []
     references: list[Entry] = []
     # What cannot be asked for at all is refused before anything runs.
     studies = [Study(spec, root=root, places=places) for spec in specs]
+    _check_one_scenario(studies)
     for study in studies:
         spec = study.spec
         try:
-            Progress(console).say(f"{spec.method}: study {study.name}")
+            Progress(console).say(
+                f"{spec.method}: study {study.name}, forgetting {study.forgotten}"
+            )
             study.run(Progress(console))
-            best = by_gap(study.results(), top).to_pylist()
+            table = study.results()
+            best = by_gap(table, top).to_pylist()
             if not best:
-                entries.append(Entry(spec.method, reason="no trial completed"))
+                entries.append(Entry(spec.method, reason=why_none(table)))
                 continue
             found = []
             for rank, row in enumerate(best, start=1):
@@ -65,16 +70,34 @@ def compare(
     return [*references, *entries]
 
 
+def _check_one_scenario(studies: Sequence[Study]) -> None:
+    """The retrained model of one scenario says nothing of another."""
+    first, *others = studies
+    for other in others:
+        mine, theirs = (
+            *(reference(s.spec.scenario.model_dump(mode="json")) for s in (first, other)),
+        )
+        changed = [name for name in mine if mine[name] != theirs[name]]
+        if changed:
+            told = ", ".join(f"{name} {mine[name]} and {theirs[name]}" for name in changed)
+            raise InvalidRequest(
+                f"studies {first.name} and {other.name} are of different scenarios ({told}) and "
+                "cannot be compared"
+            )
+
+
 def _confirmed(study: Study, row: Row, seeds: int, base_seeds: int, console: Console) -> Entry:
     """The repeats of one configuration."""
     repeats: list[Row] = []
     for base_seed in range(base_seeds):
         scenario = study.spec.scenario
-        scenario = scenario.model_copy(update={"seed": scenario.seed + base_seed})
-        name = f"{study.name[:80]}-{row['number']}-base-{scenario.seed}"
+        other = (scenario.seed + base_seed) % (MOST_SEED + 1)
+        scenario = scenario.model_copy(update={"seed": other})
+        name = confirmed_name(study.name, row["number"], scenario.seed)
         spec = repeated(study.spec, name, seeds, hyperparameters(dict(row)))
         spec = spec.model_copy(update={"scenario": scenario})
-        repeat = run(spec, study.root / CONFIRMED, study.places, console)
+        origin = Origin(study.name, row["number"])
+        repeat = run(spec, study.root / CONFIRMED, study.places, console, origin)
         repeats += repeat.results().slice(0, seeds).to_pylist()
     return Entry(study.spec.method, repeats, json.loads(row["params_json"]))
 

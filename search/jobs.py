@@ -26,6 +26,9 @@ DASHBOARD = "http://127.0.0.1:8265"
 SENT = ("run", "prepare", "compare", "sensitivity", "classes")
 """Commands that can be jobs: those that run trials."""
 
+WORDS = ("--forget", "--target")
+"""Options whose values are classes, and no files, should there be files of their names."""
+
 PAUSES = (1, 2, 4, 8, 16, 30)
 """Seconds between attempts at a cluster whose job server is still starting."""
 
@@ -35,6 +38,9 @@ TALKATIVE = (
     "ray._private.runtime_env.packaging",
 )
 """Loggers of Ray's that tell of every package that is sent."""
+
+FILES = "files"
+"""The subfolder of a job's working folder for the files that it names."""
 
 MOST_BYTES = 400_000_000
 """Of the files that go with a job; Ray takes up to 512 MiB."""
@@ -55,7 +61,12 @@ class Jobs:
         check_sendable(arguments)
         client = self._client()
         with tempfile.TemporaryDirectory() as folder:
-            entrypoint = shlex.join(["python", "-m", "search", *_packed(arguments, Path(folder))])
+            files = Path(folder) / FILES
+            files.mkdir()
+            # Neither by -m nor from the root of the working folder may a file of the user's be
+            # imported for one of ours.
+            words = ["python", "-P", "-m", "search", *_packed(arguments, files)]
+            entrypoint = shlex.join(words)
             name = f"forgetune-{arguments[0]}-{uuid.uuid4().hex[:8]}"
             root = Path(__file__).parents[1]
             modules = [str(root / package) for package in ("search", "trainables", "spaces")]
@@ -119,6 +130,11 @@ def check_sendable(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] not in SENT:
         what = arguments[0] if arguments else ""
         raise InvalidRequest(unknown("command to send", what, SENT))
+    if "-" in arguments or "--spec=-" in arguments:
+        raise InvalidRequest(
+            "-: a job does not read this machine's standard input; write the specification into a "
+            "file, which then goes with it"
+        )
     for option, needed in (("--results", arguments[0] != "prepare"), ("--artifacts", False)):
         place = _value(arguments, option)
         if place is None and not needed:
@@ -139,12 +155,20 @@ def _value(arguments: Sequence[str], option: str) -> str | None:
     return None
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than a name can be
+        return False
+
+
 def _packed(arguments: Sequence[str], folder: Path) -> list[str]:
-    """The arguments with files by their names in `folder`, into which they are copied."""
+    """The arguments with files by where they are copied to: `folder`, as seen from beside it."""
     packed, total = [], 0
-    for argument in arguments:
+    for before, argument in zip(("", *arguments), arguments, strict=False):
         path = Path(argument).expanduser()
-        if argument.startswith("-") or is_uri(argument) or not path.is_file():
+        named = before not in WORDS and not argument.startswith("-") and not is_uri(argument)
+        if not named or not _is_file(path):
             packed.append(argument)
             continue
         total += path.stat().st_size
@@ -157,5 +181,5 @@ def _packed(arguments: Sequence[str], folder: Path) -> list[str]:
         if target.exists():
             target = folder / f"{len(packed)}-{path.name}"
         shutil.copyfile(path, target)
-        packed.append(target.name)
+        packed.append(f"{folder.name}/{target.name}")
     return packed

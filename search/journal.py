@@ -7,7 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import (
+    BaseJournalBackend,
+    JournalFileBackend,
+    JournalFileSymlinkLock,
+)
 
 
 class Journal(JournalFileBackend):
@@ -23,15 +27,37 @@ class Journal(JournalFileBackend):
         super().__init__(str(path), self._guard)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        lines = _lines(logs)
         self._guard.acquire()
         try:
             before = self._path.stat().st_size
             try:
                 with self._path.open("ab") as file:
-                    file.write(lines.encode())
+                    file.write(lines)
             except OSError:
                 os.truncate(self._path, before)
                 raise
         finally:
             self._guard.release()
+
+
+class Draft(BaseJournalBackend):
+    """A journal that is not on disk yet."""
+
+    def __init__(self) -> None:
+        self._logs: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        return self._logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        # As it would come from a file, where it shares nothing with who wrote it.
+        self._logs += map(json.loads, _lines(logs).splitlines())
+
+    def content(self) -> bytes:
+        """What is to be its file."""
+        return _lines(self._logs)
+
+
+def _lines(logs: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()

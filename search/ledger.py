@@ -16,7 +16,7 @@ import socket
 import time
 import warnings
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,13 +24,15 @@ from typing import Any, Literal
 import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
-from search import pruners, results, samplers
-from search.journal import Journal
+from search import again, pruners, results, samplers
+from search.journal import Draft, Journal
 from search.mirror import LEASE_SECONDS, Lease, mirror_of, move, put, remove
 from search.space import SearchSpace
 from search.spec import StudySpec, differences, scenario_of
+from search.suspicion import Suspicion
 from search.versions import installed
 from trainables import methods
 from trainables.errors import ForgetuneError, InvalidRequest
@@ -61,6 +63,10 @@ DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
     "synthetic_retain_accuracy": "maximize",
 }
 
+MADE_FROM = "made_from"
+"""Key of study.json: a list of what the study was made from, as the same run may have been asked
+for from several studies."""
+
 ROW = "row"
 """User attribute of an Optuna trial that holds its Parquet row as JSON."""
 
@@ -72,13 +78,15 @@ class StudyHeld(ForgetuneError):
 @dataclass(frozen=True)
 class Ticket:
     """A trial to be run: its number, which attempt this is (from 1), what to run it with, and when
-    it was handed out (seconds since 1970; None: not yet)."""
+    it was handed out (seconds since 1970; None: not yet). `first` is the attempt with which it was
+    asked for, from which its retries count."""
 
     number: int
     attempt: int
     hyperparameters: dict[str, Any]
     seed: int
     asked: float | None = field(default=None, compare=False)
+    first: int = 1
 
 
 class Ledger:
@@ -86,16 +94,25 @@ class Ledger:
 
     `spec` must be resolved. Raises StudyHeld if another process holds the study, InvalidRequest
     if the study on disk is another one (with the differences) or the folder cannot be used.
-    `notes` says what was found damaged and what was done about it.
+    `notes` says what was found damaged and what was done about it. Trials that settled in one of
+    the states of `retry` are handed out again, as they were; until they settle their rows stay as
+    they are on disk, but are none of `rows`.
     """
 
-    def __init__(self, spec: StudySpec, root: Path, dataset_fingerprint: str) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        root: Path,
+        dataset_fingerprint: str,
+        retry: Collection[State] = (),
+    ) -> None:
         assert spec.name is not None
         self.spec = spec
         self.name = spec.name
         self.folder = results.study_folder(root, spec.name)
         self.notes: list[str] = []
         self._fingerprint = dataset_fingerprint
+        self._retry = retry
         self._version = installed("forgetune")
         self._retrained_mia = 0.0
         self._space = SearchSpace(spec.method, spec.space)
@@ -105,8 +122,11 @@ class Ledger:
         self._alone: dict[int, Ticket] = {}
         self._rows: dict[int, results.Row] = {}
         self._beyond = 0  # rows of an earlier, higher target; to count all rows costs with each ask
+        self.class_names: Sequence[str] = ()
+        """Names of the dataset's classes, if they are known: rows tell those of the forget ones."""
         self.spare_memory = False
         """Whether trials share a GPU, so that one that ran out of memory may have enough alone."""
+        self.suspicion = Suspicion(spec.give_up_after)
         self._loose = 0
         self._lease: Lease | None = None
         most = samplers.limit(spec.sampler, spec.seed, self._space.distributions)
@@ -128,6 +148,8 @@ class Ledger:
             self._check_same_study()
             self._study = self._open_journal()
             self._reconcile()
+            if self._retry:
+                self._run_again(self._retry)
         except OSError as error:
             self._release()
             raise results.unusable(self.folder, error) from error
@@ -170,8 +192,8 @@ class Ledger:
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is left to hand out but what is to be run alone."""
-        return self.settled + len(self._alone) >= self.target
+        """Whether nothing is left to hand out but what is to be run alone or is held back."""
+        return self.settled + len(self._alone) + len(self.suspicion) >= self.target
 
     def hand_out_alone(self) -> bool:
         """From here on, hand out the trials that ran out of memory beside others; whether there
@@ -257,19 +279,34 @@ class Ledger:
 
         Returns the row if it settled. `started` is in seconds since 1970.
         """
-        if ticket.attempt <= self.spec.retries:
-            self._tickets.append(replace(ticket, attempt=ticket.attempt + 1))
+        if self.try_again(ticket):
             return None
-        outcome = Outcome(
+        return self.settle(ticket, self.given_up(ticket, reason, started))
+
+    def try_again(self, ticket: Ticket) -> bool:
+        """Hand a trial out again, unless its retries are used up."""
+        left = ticket.attempt - ticket.first < self.spec.retries
+        if left:
+            self._tickets.append(replace(ticket, attempt=ticket.attempt + 1))
+        return left
+
+    def given_up(self, ticket: Ticket, reason: str, started: float) -> Outcome:
+        """What a trial comes to whose worker died in each of its attempts."""
+        attempts = ticket.attempt - ticket.first + 1
+        said = f"its worker died in each of {attempts} attempts: {reason}"
+        return self.crashed(ticket, said, started)
+
+    def crashed(self, ticket: Ticket, reason: str, started: float) -> Outcome:
+        """What a trial comes to that its worker has no outcome of."""
+        return Outcome(
             state=State.OOM if "OutOfMemory" in reason else State.CRASHED,
             method=self.spec.method,
             hyperparameters=ticket.hyperparameters,
             seed=ticket.seed,
             started=started,
             finished=time.time(),
-            reason=f"its worker died in each of {ticket.attempt} attempts: {reason}"[:500],
+            reason=reason[:500],
         )
-        return self.settle(ticket, outcome)
 
     def record_references(self, references: Mapping[str, Mapping[str, float]]) -> None:
         """Put the metrics of the base and the retrained model into study.json.
@@ -286,6 +323,13 @@ class Ledger:
         """
         before = self._described().get("preparation", {})
         self.record({"preparation": {**spent, **{k: v for k, v in before.items() if v}}})
+
+    def record_origin(self, origin: Mapping[str, Any]) -> None:
+        """Note in study.json what the study was made from, after what it was made from before."""
+        before = self._described().get(MADE_FROM)
+        known = before if isinstance(before, list) else []
+        if origin not in known:
+            self.record({MADE_FROM: [*known, dict(origin)]})
 
     def record(self, facts: Mapping[str, Any]) -> None:
         """Put what was found out about the study into study.json, under keys of their own."""
@@ -373,15 +417,18 @@ class Ledger:
         put(self.folder / "study.json", json.dumps(described, indent=1).encode())
 
     def _open_journal(self) -> optuna.Study:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         path = self.folder / "journal.log"
         self._repair_journal(path)
         # We hold the study, so a lock of Optuna's own that lies here belongs to nobody alive.
         for leftover in self.folder.glob("journal.log.lock*"):
             leftover.unlink()
+        return self._study_in(Journal(path))
+
+    def _study_in(self, journal: BaseJournalBackend) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         names = list(OBJECTIVES[self.spec.objective])
         study = optuna.create_study(
-            storage=JournalStorage(Journal(path)),
+            storage=JournalStorage(journal),
             study_name=self.name,
             directions=[DIRECTIONS[name] for name in names],
             pruner=pruners.make(self.spec.pruner),
@@ -450,6 +497,35 @@ class Ledger:
         self._tickets = deque(t for t in self._tickets if t.number < self.target)
         self._beyond = sum(number >= self.target for number in self._rows)
 
+    def _run_again(self, states: Collection[State]) -> None:
+        """Hand out again what settled in one of these states.
+
+        Optuna takes no second outcome of a trial, so the journal is written anew, whole, with those
+        trials as running ones. Until one has settled its row counts for all others, also for the
+        next run if this one is interrupted.
+        """
+        chosen = {
+            number: row
+            for number, row in sorted(self._rows.items())
+            if row["state"] in states and number < self.target
+        }
+        if not chosen:
+            self.notes.append(f"no trial is {' or '.join(sorted(states))}: none is run again")
+            return
+        draft = Draft()
+        study = self._study_in(draft)
+        for trial in self._study.get_trials(deepcopy=False):
+            study.add_trial(again.reopened(trial) if trial.number in chosen else trial)
+        write_whole(self.folder / "journal.log", draft.content())
+        self._study = self._open_journal()
+        for number, row in chosen.items():
+            del self._rows[number]
+            attempt = row["attempt"] + 1
+            values = json.loads(row["params_json"])
+            self._tickets.append(Ticket(number, attempt, values, row["seed"], first=attempt))
+        self._tickets = deque(sorted(self._tickets, key=lambda ticket: ticket.number))
+        self.notes.append(f"run again: {again.counted(chosen.values())}")
+
     def _restore(self, text: str) -> None:
         row = json.loads(text)
         for name in ("started", "finished"):
@@ -505,6 +581,9 @@ class Ledger:
             "c_mia": constraint,
             "objective": self.spec.objective,
             "precision": scenario.precision,
+            "forget_names": [self.class_names[label] for label in scenario.forget]
+            if self.class_names
+            else None,
             # Clocks of two machines may differ by more than a trial waited.
             "queue_seconds": None if asked is None else max(0.0, outcome.started - asked),
             **classes,

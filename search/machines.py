@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ray
 from ray._private import worker as this_process
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from search import forgetune
+from search.connection import standard
 from search.versions import installed
 from trainables.errors import InvalidRequest
 
@@ -139,6 +141,8 @@ class Fleet:
             self._asked[name] = (_ask(name), since)
             return False
         del self._asked[name]
+        if isinstance(theirs, str):
+            raise MachineRefused(address, f"cannot run trials: {theirs}")
         other = [f"{package} {theirs[package]} (here {mine})"
                  for package, mine in self._mine.items() if theirs[package] != mine]  # fmt: skip
         if other:
@@ -154,9 +158,26 @@ class Fleet:
 
 
 def _ask(name: str) -> Any:
-    """The answer to come of the machine with this id, to which versions it has."""
+    """The answer to come of the machine with this id: which versions it has, or a line on whose
+    module it would import in place of one that we need."""
     there = NodeAffinitySchedulingStrategy(name, soft=False)
-    return ray.remote(num_cpus=0)(versions).options(scheduling_strategy=there).remote()
+    return ray.remote(num_cpus=0)(_question()).options(scheduling_strategy=there).remote()
+
+
+def _question() -> Callable[[], dict[str, str] | str]:
+    # What asks for foreign modules must travel as it is: by its name it would be looked up in them.
+    ray.cloudpickle.register_pickle_by_value(forgetune)
+    foreign, used = forgetune.foreign, frozenset(standard())
+
+    def answer() -> dict[str, str] | str:
+        wrong = foreign(used)
+        if wrong is not None:
+            return wrong
+        from search.machines import versions
+
+        return versions()
+
+    return answer
 
 
 def versions() -> dict[str, str]:

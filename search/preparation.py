@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -18,6 +20,14 @@ from trainables.workbench import Workbench, prepare_part
 
 TICK_SECONDS = 1.0
 """Time between two calls of `tick` while parts are built."""
+
+STOP_SECONDS = 5.0
+"""What tasks that are stopped are given to end."""
+
+
+class NotBuilt(ForgetuneError):
+    """Something that trials share could not be built, for a reason that is none of ours."""
+
 
 Report = Callable[[str, dict[str, Any], int, int], None]
 """Told the name of each part as it is there, what came of it, how many are done, of how many."""
@@ -43,51 +53,69 @@ def prepare(
     that took, for the others None.
 
     `bench` is this process' own and only looks; the building is done by Ray tasks, each holding
-    what a trial holds. On a GPU, which one small network leaves idle, one task trains all
-    generators of a kind at once; CPUs train them side by side. `tick` is called now and then
-    meanwhile. Raises the first error of a part (DataError, Diverged, GeneratorError) or of `tick`,
-    and builds no further.
+    what a trial holds, and no more of them at once than the study has trials at once. On a GPU,
+    which one small network leaves idle, one task trains all generators of a kind at once; CPUs
+    train them side by side. `tick` is called now and then meanwhile. Raises the first error of a
+    part (DataError, Diverged, GeneratorError; NotBuilt for any other) or of `tick`, and builds no
+    further.
     """
     stages = parts(bench, spec)
     spent: dict[str, float | None] = {}
     total = sum(len(stage) for stage in stages)
     task = ray.remote(num_cpus=allotment.cpus, num_gpus=allotment.gpus)(prepare_part)
+    # Unless the study bounds it, machines that join meanwhile are to find work.
+    most = math.inf if spec.concurrency is None else allotment.workers
     done = 0
     for stage in stages:
         missing = [name for name in stage if not bench.is_prepared(name)]
         done += len(stage) - len(missing)
         spent |= dict.fromkeys(set(stage) - set(missing))
-        groups = [[name] for name in missing]
+        groups = deque([name] for name in missing)
         if allotment.gpus:
-            groups = bench.trained_together(missing)
-        running = {
-            task.remote(bench.scenario, places, names, allotment.cpus, shipment) for names in groups
-        }
+            groups = deque(bench.trained_together(missing))
+        running: dict[Any, list[str]] = {}
         try:
-            while running:
+            while groups or running:
+                while groups and len(running) < most:
+                    names = groups.popleft()
+                    given = (bench.scenario, places, names, allotment.cpus, shipment)
+                    running[task.remote(*given)] = names
                 ready, _ = ray.wait(list(running), num_returns=1, timeout=TICK_SECONDS)
                 tick()
                 if not ready:
                     continue
-                built = _result(ready[0])
-                running.remove(ready[0])
+                built = _result(ready[0], running.pop(ready[0]))
                 for name, found in built.items():
                     done += 1
                     # Another study may have built it meanwhile.
                     spent[name] = None if found["origin"] == "cached" else found["seconds"]
                     report(name, found, done, total)
         finally:
-            for left in running:
-                ray.cancel(left, force=True)
+            _stop(list(running))
     return spent
 
 
-def _result(reference: Any) -> dict[str, dict[str, Any]]:
+def _stop(tasks: list[Any]) -> None:
+    """End tasks that nobody waits for any more.
+
+    Each is interrupted, as by Ctrl-C, and may tidy up. To kill their workers (`force`) may take
+    this process down with them: a check of Ray's own fails.
+    """
+    for task in tasks:
+        ray.cancel(task, force=False)
+    if tasks:
+        ray.wait(tasks, num_returns=len(tasks), timeout=STOP_SECONDS)
+
+
+def _result(reference: Any, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     try:
         found: dict[str, dict[str, Any]] = ray.get(reference)
         return found
-    except ray.exceptions.RayTaskError as error:
+    except ray.exceptions.RayError as error:
         # Ray's error carries a traceback; ours says what is wrong in one line.
-        if isinstance(error.cause, ForgetuneError):
-            raise error.cause from None
-        raise
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        if isinstance(cause, ForgetuneError):
+            raise cause from None
+        said = " ".join(str(cause).split())[:300]
+        what = ", ".join(names)
+        raise NotBuilt(f"{what} cannot be built: {type(cause).__name__}: {said}") from error

@@ -40,6 +40,7 @@ class Progress:
         self._status = ""
         self._last_line = 0.0
         self._running: set[int] = set()
+        self._held: set[int] = set()
         self._failed = self._pruned = 0
         self._best: Row | None = None
         self._done = self._target = self._new = 0
@@ -111,12 +112,22 @@ class Progress:
             self._pruned += 1
         elif row["state"] != State.COMPLETE:
             self._failed += 1
-            self.say(f"trial {row['number']} {row['state']}: {row['reason']}")
+            if row["number"] not in self._held:
+                self.say(f"trial {row['number']} {row['state']}: {row['reason']}")
+        self._held.discard(row["number"])
         self._consider(row)
+        self._refresh()
+
+    def held(self, ticket: Ticket, reason: str) -> None:
+        """It crashed, as all trials so far, and has not settled."""
+        self._running.discard(ticket.number)
+        self._held.add(ticket.number)
+        self.say(f"trial {ticket.number} {State.CRASHED}: {reason}")
         self._refresh()
 
     def retried(self, ticket: Ticket, reason: str) -> None:
         self._running.discard(ticket.number)
+        self._held.discard(ticket.number)
         self.say(f"trial {ticket.number} lost its worker and is run again ({reason[:100]})")
 
     def closing(self, running: int, why: str) -> None:
@@ -146,8 +157,8 @@ class Progress:
         parts = [f"{self._done}/{self._target} trials", f"{len(self._running)} running"]
         if self._pruned:
             parts.append(f"{self._pruned} pruned")
-        if self._failed:
-            parts.append(f"{self._failed} failed")
+        if self._failed or self._held:
+            parts.append(f"{self._failed + len(self._held)} failed")
         if self._best is not None:
             best = figures(self._best)
             parts.append(

@@ -65,6 +65,7 @@ LABEL_FIELDS = pa.schema(
         ("together", pa.int64()),
         ("saved_seconds", pa.float64()),
         ("precision", pa.string()),
+        ("forget_names", pa.list_(pa.string())),
     ]
 )
 CLASS_FIELDS = pa.schema(
@@ -156,7 +157,7 @@ def read_study(folder: Path) -> tuple[pa.Table, list[Damage]]:
             tables, damaged = _read_parts(folder)
         except FileNotFoundError:
             continue  # a running study has just joined its parts: what they held is in the new one
-        return _distinct(_combine(tables)), damaged
+        return _distinct(joined(tables)), damaged
 
 
 def _read_parts(folder: Path) -> tuple[list[pa.Table], list[Damage]]:
@@ -194,7 +195,7 @@ def examine(results: Path | str, study: str | None = None) -> tuple[pa.Table, li
     root = locate(results)
     names = [study] if study is not None else study_names(root)
     found = [read_study(existing(root, name)) for name in names]
-    return _combine([table for table, _ in found]), [item for _, bad in found for item in bad]
+    return joined([table for table, _ in found]), [item for _, bad in found for item in bad]
 
 
 def curves(table: pa.Table) -> pa.Table:
@@ -262,7 +263,8 @@ def timestamp(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _combine(tables: Sequence[pa.Table]) -> pa.Table:
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of several studies as one table, with every column of ours."""
     if not tables:
         return pa.schema([*CORE, *LAST_FIELDS]).empty_table()
     try:

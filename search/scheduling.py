@@ -18,17 +18,18 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Protocol
 
-import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.result import NODE_IP
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from search.crashes import crash_of
 from search.ledger import Ledger, Ticket
 from search.machines import Fleet, MachineRefused, fit, on_a_cluster, resources
 from search.results import Row
 from search.spec import StudySpec
+from search.suspicion import Held
 from trainables.errors import InvalidRequest
 from trainables.outcome import METRICS, OUTCOMES, TOGETHER, Outcome, State
 
@@ -42,6 +43,7 @@ TUNE_SETTINGS = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     # What goes on is shown by our own progress.
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     # The first Ctrl-C lets running trials finish, which Tune's own handler does not.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
@@ -72,6 +74,8 @@ class Observer(Protocol):
 
     def retried(self, ticket: Ticket, reason: str) -> None: ...
 
+    def held(self, ticket: Ticket, reason: str) -> None: ...
+
     def tick(self) -> None: ...
 
     def closing(self, running: int, why: str) -> None: ...
@@ -91,33 +95,6 @@ class Allotment:
     workers: int
     fuse: int = 1
     bounded: bool = False
-
-
-def start_ray(address: str | None = None) -> None:
-    """Start Ray on this machine unless this process is connected already; or connect to the cluster
-    at `address` ("auto": the one that this machine belongs to).
-
-    Raises InvalidRequest if there is no cluster there.
-    """
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address is None:
-        ray.init(include_dashboard=False, **quiet)
-        return
-    if address.startswith("ray://"):
-        raise InvalidRequest(
-            "a study is driven from inside its cluster, so that it outlives this machine's "
-            "connection: `forgetune submit` sends it there"
-        )
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise InvalidRequest(f"no Ray cluster at {address}: {why}") from None
 
 
 def allot(spec: StudySpec) -> Allotment:
@@ -186,9 +163,11 @@ def run_trials(
 
     Machines that join a `fleet` meanwhile get trials too, beyond the allotment's if the study does
     not bound its concurrency. The first Ctrl-C lets running trials finish, the second stops them.
-    Raises KeyboardInterrupt after either, InvalidRequest if the results folder can no longer be
-    written, and MachineRefused, once running trials have finished, for a machine that joined with
-    other versions.
+    Trials that crash before another one has ended otherwise are held back, and settle when one has
+    or when none is left. Raises KeyboardInterrupt after a Ctrl-C, InvalidRequest if the results
+    folder can no longer be written or as many trials as the study says crashed alike, and
+    MachineRefused, once running trials have finished, for a machine that joined with other
+    versions.
     """
     searcher = LedgerSearcher(ledger, allotment)
     callback = SettlingCallback(searcher, ledger, observer, deadline)
@@ -200,6 +179,7 @@ def run_trials(
     try:
         with (
             _environment(TUNE_SETTINGS),
+            _without_errors_of("ray.tune.tune"),
             tempfile.TemporaryDirectory() as scratch,
             _on_interrupt(callback.interrupt),
         ):
@@ -226,6 +206,8 @@ def run_trials(
     callback.settle_rest()
     if searcher.failure is not None:
         raise searcher.failure
+    if callback.given_up is not None:
+        raise callback.given_up
     if callback.refusal is not None and not ledger.finished:
         raise callback.refusal
     if callback.interrupted:
@@ -258,6 +240,18 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_errors_of(name: str) -> Iterator[None]:
+    """A logger that is quiet for a while: in the end Tune lists trials that failed as an error."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _slot_resources(allotment: Allotment) -> Callable[[dict[str, Any]], tune.PlacementGroupFactory]:
@@ -318,6 +312,8 @@ class LedgerSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         if self._ledger.exhausted or self.closing:
             return Searcher.FINISHED
+        if self._ledger.suspicion.cause is not None:
+            return None  # until a running trial ends otherwise, or the last one has ended
         # Drawing a slot's next trial must not keep its worker from its present one, and a slot that
         # waits for a machine must not keep the others from their next ones.
         idle = (slot for slot in range(self.slots) if not self.about_to_start[slot])
@@ -428,10 +424,12 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         self._ledger = ledger
         self._observer = observer
         self._started: dict[str, float] = {}
-        self._ended: list[tuple[Ticket, int, Outcome]] = []
+        self._ended: list[tuple[Ticket, int, Outcome, str]] = []
         self._pruned: dict[str, int] = {}
         self._deadline = deadline
         self._awaited: set[str] = set()
+        self._suspects: set[str] | None = None
+        self.given_up: InvalidRequest | None = None
         self.interrupted = False
         self.refusal: MachineRefused | None = None
         self.refused: set[str] = set()
@@ -477,17 +475,23 @@ class SettlingCallback(tune.Callback, tune.Stopper):
                     return  # stopped between two phases, by nobody who judged it
                 reason = f"stopped by {self._ledger.spec.pruner} after phase {pruned_at}"
                 outcome = replace(outcome, reason=reason)
-            self._ended.append((ticket, slot, outcome))
+            self._ended.append((ticket, slot, outcome, trial.trial_id))
             self._observer.ended(ticket)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         started = self._started.get(trial.trial_id, time.time())
         tickets, _ = self._forget(trial)
-        reason = _reason(trial)
+        crash = crash_of(trial)
         for ticket in tickets:
-            row = self._guard(partial(self._ledger.lost, ticket, reason, started))
-            if row is None and self._searcher.failure is None:
-                self._observer.retried(ticket, reason)
+            outcome = self._ledger.crashed(ticket, crash.reason, started)
+            held = crash.raised and outcome.state is State.CRASHED
+            if held and self._hold(Held(ticket, outcome, trial.trial_id, begun=False)):
+                continue
+            if self._ledger.try_again(ticket):
+                self._observer.retried(ticket, crash.reason)
+            else:
+                outcome = self._ledger.given_up(ticket, crash.reason, started)
+                self._end(ticket, outcome, trial.trial_id)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         # Writing takes longer than handing a worker its next trial, so that goes first.
@@ -495,21 +499,68 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         self._settle([item for item in self._ended if not waiting[item[1]]])
         if time.monotonic() > self._deadline and not self._searcher.closing:
             self._close("the time budget is over")
+        self._consider_giving_up()
         self._observer.tick()
 
     def settle_rest(self) -> None:
-        """Settle what ended in Tune's last step."""
+        """Settle what ended in Tune's last step, and, where the run has come to its end, what was
+        held back."""
         self._settle(list(self._ended))
+        suspicion = self._ledger.suspicion
+        if self._ledger.exhausted and not self._searcher.closing and self.given_up is None:
+            self._lift(last=True)
+        elif suspicion and self.given_up is None:
+            self._observer.say(f"{len(suspicion)} trials crashed and are run again")
 
-    def _settle(self, ended: list[tuple[Ticket, int, Outcome]]) -> None:
+    def _settle(self, ended: list[tuple[Ticket, int, Outcome, str]]) -> None:
         for item in ended:
             self._ended.remove(item)
-            ticket, _, outcome = item
-            self._guard(partial(self._ledger.settle, ticket, outcome))
+            ticket, _, outcome, trial_id = item
+            self._end(ticket, outcome, trial_id)
+
+    def _end(self, ticket: Ticket, outcome: Outcome, trial_id: str) -> None:
+        """Settle a trial, or hold it back while nothing but crashes has been seen."""
+        if outcome.state is not State.CRASHED:
+            self._lift()
+        elif self._hold(Held(ticket, outcome, trial_id)):
+            return
+        self._guard(partial(self._ledger.settle, ticket, outcome))
+
+    def _hold(self, crashed: Held) -> bool:
+        suspicion = self._ledger.suspicion
+        held = suspicion.hold(crashed)
+        if held:
+            self._observer.held(crashed.ticket, crashed.outcome.reason or "")
+        if suspicion.hopeless:
+            self._lift()
+        if suspicion.cause is not None and self._suspects is None:
+            self._suspects = set(self._searcher.running)
+        return held
+
+    def _lift(self, last: bool = False) -> None:
+        """Let go of what was held back: what had not begun is tried again, unless it is the last
+        that there is."""
+        if self.given_up is not None:
+            return
+        self._suspects = None
+        for each in self._ledger.suspicion.lift():
+            if not each.begun and not last and self._ledger.try_again(each.ticket):
+                self._observer.retried(each.ticket, each.outcome.reason or "")
+            else:
+                self._guard(partial(self._ledger.settle, each.ticket, each.outcome))
+
+    def _consider_giving_up(self) -> None:
+        """End the run once no trial is left that ran when enough had crashed alike."""
+        if self._suspects is None or self._ended or self._searcher.closing:
+            return
+        if not self._suspects & self._searcher.running:
+            self.given_up = InvalidRequest(self._ledger.suspicion.refusal())
+            # Where nothing runs, Tune waits for the searcher's next trial, for ten minutes.
+            self._searcher.closing = True
 
     def stop_all(self) -> bool:
         over = self._searcher.closing and not self._awaited & self._searcher.running
-        return over or self._searcher.failure is not None
+        return over or self._searcher.failure is not None or self.given_up is not None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to stop this trial after the phase that it reports."""
@@ -616,13 +667,3 @@ def _outcome(result: dict[str, Any]) -> Outcome:
         metrics={name: result[name] for name in measured if name in result},
         **{name: result[name] for name in _OUTCOME_FIELDS if name in result},
     )
-
-
-def _reason(trial: Any) -> str:
-    """One line on why a trial's worker died."""
-    error = trial.get_pickled_error()
-    if error is None:  # of other kinds there is but a traceback, whose last line names it
-        lines = str(trial.get_error() or "unknown").split("\n")
-        return next(line.strip() for line in reversed(lines) if line.strip())[:300]
-    text = " ".join(str(getattr(error, "cause", None) or error).split())
-    return f"{type(error).__name__}: {text}"[:300]

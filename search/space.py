@@ -17,11 +17,15 @@ from optuna.distributions import (
 
 import spaces
 from trainables import methods
-from trainables.errors import InvalidRequest, unknown
+from trainables.errors import InvalidRequest, shortened, unknown
 
 Value = bool | int | float | str
 Override = Value | list[Value]
 """As a user writes it: a value (fixed), a list (choices) or "LOW..HIGH" (bounds)."""
+
+
+EXACT = 2**53
+"""Up to here samplers, which reckon in floating point, know each whole number."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def parse_setting(text: str) -> tuple[str, Override]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not (name and equals and value):
         raise InvalidRequest(
-            f"--set {text!r}: possible are NAME=VALUE, NAME=A,B,C and NAME=LOW..HIGH"
+            f"--set {shortened(text)}: possible are NAME=VALUE, NAME=A,B,C and NAME=LOW..HIGH"
         )
     items = [_scalar(item.strip()) for item in value.split(",")]
     return name, items if len(items) > 1 else items[0]
@@ -76,9 +80,12 @@ def _scalar(text: str) -> Value:
 
 def _number(text: str) -> int | float | None:
     value = _scalar(text.strip())
-    if isinstance(value, bool | str) or not math.isfinite(value):
+    if isinstance(value, bool | str):
         return None
-    return value
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # a whole number that no float can hold
+        return None
 
 
 def parse_override(name: str, value: Override) -> Range | Choices | Fixed:
@@ -92,11 +99,13 @@ def parse_override(name: str, value: Override) -> Range | Choices | Fixed:
     low, high = value.split("..", 1)
     numbers = [number for number in map(_number, (low, high)) if number is not None]
     if len(numbers) != 2:
-        raise InvalidRequest(f"{name} = {value!r}: bounds are written LOW..HIGH, with numbers")
+        raise InvalidRequest(
+            f"{name} = {shortened(value)}: bounds are written LOW..HIGH, with numbers"
+        )
     if not numbers[0] < numbers[1]:
         raise InvalidRequest(
-            f"{name} = {value!r}: the lower bound must be below the upper one"
-            f" (did you mean {high.strip()}..{low.strip()}?)"
+            f"{name} = {shortened(value)}: the lower bound must be below the upper one"
+            f" (did you mean {high.strip()[:60]}..{low.strip()[:60]}?)"
         )
     return Range(*numbers)
 
@@ -114,6 +123,10 @@ class _Overridden:
         match self._overrides.get(name):
             case Range(new_low, new_high):
                 low, high = float(new_low), float(new_high)
+                if max(abs(low), abs(high)) > methods.LARGEST:
+                    raise InvalidRequest(
+                        f"{name} = {low:g}..{high:g}: bounds are up to {methods.LARGEST:g}"
+                    )
                 if log and low <= 0:
                     raise InvalidRequest(
                         f"{name} = {low:g}..{high:g}: it varies on a logarithmic scale, so its "
@@ -136,6 +149,10 @@ class _Overridden:
                         "its bounds"
                     )
                 low, high = int(new_low), int(new_high)
+                if max(abs(low), abs(high)) > EXACT:
+                    raise InvalidRequest(
+                        f"{name} = {new_low}..{new_high}: bounds of whole numbers are up to {EXACT}"
+                    )
                 if log and low < 1:
                     raise InvalidRequest(
                         f"{name} = {low}..{high}: it varies on a logarithmic scale, so its bounds "

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import re
+import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,12 +26,16 @@ from pydantic import (
 )
 
 from search import pruners, samplers
+from search.names import cut
 from search.space import Override, SearchSpace
-from trainables import methods
-from trainables.errors import InvalidRequest, unknown
+from trainables import methods, splits
+from trainables.classes import indices_of, labelled, listing, numbered, typed
+from trainables.errors import InvalidRequest, shortened, unknown
+from trainables.methods import LARGEST
 from trainables.scenario import (
     KEGNET_BATCH_SIZE,
     KEGNET_STEPS,
+    MOST_SEED,
     NO_DATASET,
     THESIS_BATCH_SIZE,
     THESIS_EPOCHS,
@@ -36,14 +44,14 @@ from trainables.scenario import (
     Places,
     Scenario,
 )
-from trainables.sources import SOURCES, read, source
+from trainables.sources import SOURCES, Raw, read, source
 from trainables.weights import Weights, inspect
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 EXECUTION = (
     *("trials", "sampler", "pruner", "metrics", "curves"),
-    *("retries", "trial_timeout", "time_budget", "concurrency", "resources"),
+    *("retries", "give_up_after", "trial_timeout", "time_budget", "concurrency", "resources"),
 )
 """What may change when a study is continued; all else says what the study *is*."""
 
@@ -51,14 +59,53 @@ AUTO = "auto"
 """As many trials share a place as suit the machine."""
 
 
+MOST_TOGETHER = 1_024
+"""Trials that can share a place, and CPUs that a trial can hold."""
+
+
 def _check_fuse(value: Any) -> Any:
-    if value != AUTO and (type(value) is not int or value < 1):
-        raise ValueError(f"it should be a whole number from 1 on, or {AUTO}")
+    if value != AUTO and (type(value) is not int or not 1 <= value <= MOST_TOGETHER):
+        most = f"(at most {MOST_TOGETHER})"
+        raise ValueError(f"it should be a whole number from 1 on, or {AUTO} {most}")
     return value
 
 
+def _check_gpus(value: float) -> float:
+    # Ray counts GPUs in ten thousandths, and beyond one in whole ones.
+    if value and not 1e-4 <= value <= (1 if value % 1 else MOST_TOGETHER):
+        raise ValueError("possible: 0, a fraction from 0.0001 on, or whole GPUs")
+    return value
+
+
+def _within(low: float, high: float, above: bool = False) -> AfterValidator:
+    """Bounds, both included unless the number must be `above` the lower one."""
+
+    def check(value: float) -> float:
+        if not low <= value <= high or (above and value == low):
+            raise ValueError(f"possible: {'above ' if above else ''}{low:g} to {_figure(high)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _figure(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+STANDARD_INPUT = "-"
+"""The path of a specification that is read from there."""
+
 Plain = StrictBool | StrictInt | float | StrictStr
-Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, _within(0, MOST_SEED)]
+Count = Annotated[int, _within(1, 1_000_000_000)]
+CountOrNone = Annotated[int, _within(0, 1_000_000_000)]
+Batch = Annotated[int, _within(2, 1_048_576)]
+Pixels = Annotated[int, _within(1, 4_096)]
+Seconds = Annotated[float, _within(0, 1e9, above=True)]  # which timers can wait for
+Rate = Annotated[float, _within(0, LARGEST, above=True)]
+Weight = Annotated[float, _within(0, LARGEST)]
+Points = Annotated[float, _within(0, 100)]
+Width = Annotated[float, _within(0, 16, above=True)]
 
 
 class _Section(BaseModel):
@@ -68,46 +115,55 @@ class _Section(BaseModel):
 class ScenarioSpec(_Section):
     """What is to be forgotten. What is left out is chosen to suit the dataset.
 
+    In `forget` a whole number is the index of a class, from 0, and a string is a name.
     `weights` is a .safetensors file of the base model; with the dataset "none" it is all there is,
     and `image_size` (height and width in pixels) says what images the model takes. `precision` is
     that of the convolutions of models that unlearn; they are measured in float32.
+
+    Validation images are a share of the training images (`validation_fraction`), or, with
+    `validation_from` "test", half of the test images. That is so where the base model comes from a
+    file, since it may have seen all training images: "training" then says that it was trained
+    without that share, as our own are. `held_out` is a text file with a training image a line, an
+    index or, of a folder, a path below train/: these are the validation images.
     """
 
     dataset: str = "digits"
     forget: list[StrictInt | StrictStr] | None = None
     model: str = "allcnn"
-    width: Annotated[float, Field(gt=0, le=16)] | None = None
+    width: Width | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    evaluation_seed: Annotated[int, Field(ge=0)] = 0
-    epochs: Positive = THESIS_EPOCHS
-    learning_rate: Annotated[float, Field(gt=0)] = THESIS_LEARNING_RATE
-    batch_size: Annotated[int, Field(ge=2)] = THESIS_BATCH_SIZE
+    seed: Seed = 0
+    evaluation_seed: Seed = 0
+    epochs: Count = THESIS_EPOCHS
+    learning_rate: Rate = THESIS_LEARNING_RATE
+    batch_size: Batch = THESIS_BATCH_SIZE
     gan: Literal["dcgan", "cgan", "wgan-gp"] = "dcgan"
-    gan_steps: Positive | None = None
-    gan_width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    gan_steps: Count | None = None
+    gan_width: Width = 1.0
     anamnesis_alpha: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    anamnesis_batch_size: Annotated[int, Field(ge=2)] = 256
-    anamnesis_epochs: Positive = 10
+    anamnesis_batch_size: Batch = 256
+    anamnesis_epochs: Count = 10
     precision: Literal["float32", "bfloat16"] = "float32"
     weights: str | None = None
-    image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = None
+    validation_from: Literal["training", "test"] | None = None
+    held_out: str | None = None
 
 
 class InversionSpec(_Section):
     """How the base model is inverted into generators; see `trainables.scenario.Inversion`. Steps
     and batch size suit the size of the images where they are left out."""
 
-    steps: Positive | None = None
-    batch_size: Annotated[int, Field(ge=2)] | None = None
-    learning_rate: Annotated[float, Field(gt=0)] = Inversion.learning_rate
-    reconstruction_weight: Annotated[float, Field(ge=0)] = Inversion.reconstruction_weight
-    diversity_weight: Annotated[float, Field(ge=0)] = Inversion.diversity_weight
+    steps: Count | None = None
+    batch_size: Batch | None = None
+    learning_rate: Rate = Inversion.learning_rate
+    reconstruction_weight: Weight = Inversion.reconstruction_weight
+    diversity_weight: Weight = Inversion.diversity_weight
     decoder_layers: Annotated[int, Field(ge=0, le=10)] = Inversion.decoder_layers
     output: Literal["tanh", "normalised"] = "tanh"
-    bn_weight: Annotated[float, Field(ge=0)] = Inversion.bn_weight
-    few_shot: Annotated[int, Field(ge=0)] = Inversion.few_shot
-    few_shot_weight: Annotated[float, Field(ge=0)] = Inversion.few_shot_weight
+    bn_weight: Weight = Inversion.bn_weight
+    few_shot: CountOrNone = Inversion.few_shot
+    few_shot_weight: Weight = Inversion.few_shot_weight
 
 
 class Resources(_Section):
@@ -115,8 +171,8 @@ class Resources(_Section):
     a GPU and 0 elsewhere. As many as `fuse` trials share a trial's place, as one computation;
     "auto" has as many as fit into a GPU's memory, up to sixteen, and one on a CPU."""
 
-    cpus_per_trial: Positive = 1
-    gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
+    cpus_per_trial: Annotated[int, _within(1, MOST_TOGETHER)] = 1
+    gpus_per_trial: Annotated[float, AfterValidator(_check_gpus)] | None = None
     fuse: Annotated[int | Literal["auto"], PlainValidator(_check_fuse)] = 1
 
 
@@ -129,26 +185,28 @@ class StudySpec(_Section):
     to the retrained model's a constraint. `pruner` stops trials early, in studies with one
     objective. `metrics` adds expensive ones to those of every trial; `curves` has every trial
     evaluated after each phase or epoch, as a pruner has. `retries` counts further attempts of a
-    trial whose worker died; `trial_timeout` and `time_budget` (no trial begins after it) are in
-    seconds; `concurrency` bounds the trials run at once. With `pool_samples` the study draws the
-    samples of its generators once, and each trial gets the first of them, as many as it asks for;
-    without, each trial draws its own.
+    trial whose worker died; a run ends, unsettled, when `give_up_after` trials crashed alike before
+    any has ended otherwise (0: never); `trial_timeout` and `time_budget` (no trial begins after it)
+    are in seconds; `concurrency` bounds the trials run at once. With `pool_samples` the study draws
+    the samples of its generators once, and each trial gets the first of them, as many as it asks
+    for; without, each trial draws its own.
     """
 
     name: str | None = None
     method: str = "mugan"
-    trials: Positive = 100
+    trials: Count = 100
     sampler: str = "tpe"
     objective: Literal["pareto", "gap", "synthetic"] = "pareto"
-    mia_tolerance: Annotated[float, Field(ge=0)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    mia_tolerance: Points | None = None
+    seed: Seed = 0
     pruner: str = "none"
     metrics: list[Literal["anamnesis", "synthetic"]] = []
     curves: bool = False
-    retries: Annotated[int, Field(ge=0)] = 3
-    trial_timeout: Annotated[float, Field(gt=0)] | None = None
-    time_budget: Annotated[float, Field(gt=0)] | None = None
-    concurrency: Positive | None = None
+    retries: CountOrNone = 3
+    give_up_after: CountOrNone = 3
+    trial_timeout: Seconds | None = None
+    time_budget: Seconds | None = None
+    concurrency: Count | None = None
     scenario: ScenarioSpec = ScenarioSpec()
     inversion: InversionSpec = InversionSpec()
     pool_samples: StrictBool = True
@@ -163,7 +221,12 @@ def load_spec(path: Path | None, overrides: Mapping[str, Any]) -> StudySpec:
     InvalidRequest, in one line that says what is possible, for an unreadable file, an unknown key
     and an impossible value.
     """
-    return validate(_merge(_read_toml(path) if path else {}, overrides), str(path or ""))
+    described = _read_toml(path) if path else {}
+    try:
+        merged = _merge(described, overrides)
+    except RecursionError:
+        raise InvalidRequest(f"{path}: nested too deeply") from None
+    return validate(merged, _called(path) if path else "")
 
 
 def validate(values: Mapping[str, Any], origin: str = "") -> StudySpec:
@@ -172,14 +235,12 @@ def validate(values: Mapping[str, Any], origin: str = "") -> StudySpec:
         return StudySpec.model_validate(values)
     except ValidationError as error:
         raise InvalidRequest(_explain(error, origin)) from None
+    except (RecursionError, OverflowError) as error:
+        raise InvalidRequest(f"{origin}: cannot be understood ({error})") from None
 
 
-def resolve(spec: StudySpec, places: Places) -> StudySpec:
-    """The same study with nothing left open: name, class numbers, what suits the dataset.
-
-    Reads the dataset (downloading it where that is possible). Raises InvalidRequest for unknown
-    names, classes out of range and spaces that are none.
-    """
+def check(spec: StudySpec) -> None:
+    """Raises InvalidRequest for what is seen to be wrong without a look at data and weights."""
     methods.check_known(spec.method)
     samplers.check_known(spec.sampler)
     pruners.check_known(spec.pruner)
@@ -192,10 +253,54 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
         _check_fusable(spec)
     if spec.name is not None:
         check_name(spec.name)
+
+
+def class_names(spec: StudySpec, places: Places) -> tuple[str, ...]:
+    """Names of the classes, by index; numbers where the weights of a model are all there is.
+
+    Reads the dataset, as `resolve` does. Raises InvalidRequest if neither is there.
+    """
     given = spec.scenario
+    if given.dataset != NO_DATASET:
+        return read(given.dataset, places.data).classes
+    if given.weights is None:
+        raise InvalidRequest(
+            "without a dataset the base model cannot be trained: give its weights (--weights "
+            "FILE.safetensors)"
+        )
+    return numbered(_weights(given.weights).num_classes)
+
+
+def forgotten(spec: StudySpec, places: Places) -> str:
+    """What a resolved specification forgets, for people: `class 1 ('cat')`."""
+    labels = [label for label in spec.scenario.forget or [] if isinstance(label, int)]
+    return labelled(labels, class_names(spec, places))
+
+
+def with_words(spec: StudySpec, words: Sequence[str], places: Places) -> StudySpec:
+    """The same study, to forget what these words of a command line say: there, and only there, a
+    class' name goes before its number. What comes of them is the one or the other for good.
+
+    Reads the dataset, as `resolve` does, and raises InvalidRequest as that does.
+    """
+    check(spec)
+    forget = typed(words, class_names(spec, places))
+    return spec.model_copy(update={"scenario": spec.scenario.model_copy(update={"forget": forget})})
+
+
+def resolve(spec: StudySpec, places: Places) -> StudySpec:
+    """The same study with nothing left open: name, class indices, what suits the dataset. Of a
+    resolved one it is that very study.
+
+    Reads the dataset (downloading it where that is possible). Raises InvalidRequest for unknown
+    names, classes out of range and spaces that are none.
+    """
+    check(spec)
+    given = spec.scenario
+    methods.check_log(spec.method, given.weights)
     weights = None if given.weights is None else _weights(given.weights)
     if given.dataset == NO_DATASET:
-        return _resolve_without_data(spec, weights)
+        return _resolve_without_data(spec, weights, places)
     if given.image_size is not None:
         raise InvalidRequest("scenario.image_size is only for the dataset 'none'")
     suits = source(given.dataset)
@@ -212,7 +317,7 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
         if suits.forget is None:
             raise InvalidRequest(
                 f"say which class of {given.dataset} to forget (--forget or scenario.forget); "
-                f"its classes: {', '.join(raw.classes[:12])}"
+                f"its classes: {listing(raw.classes)}"
             )
         wanted = [suits.forget]
     forget = raw.resolve_classes(wanted)
@@ -223,17 +328,18 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
         width = suits.width if given.model == "allcnn" else 1.0
     dataset = given.dataset
     if dataset not in SOURCES:  # a path, which workers must find from any folder
-        dataset = str(Path(os.path.expanduser(dataset)).resolve())
+        dataset = str(_absolute(dataset))
     scenario = given.model_copy(
         update={
             "dataset": dataset,
             "forget": list(forget),
             "width": width,
-            "validation_fraction": given.validation_fraction or suits.validation_fraction,
             "gan_steps": given.gan_steps or suits.gan_steps,
             "weights": None if weights is None else str(weights.path),
+            **_validation(given, raw, suits.validation_fraction),
         }
     )
+    _checked_validation(scenario, raw)
     from trainables import models
 
     models.check(scenario.model, raw.image_shape, len(raw.classes), width)
@@ -245,6 +351,30 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     return spec.model_copy(
         update={"name": name, "scenario": scenario, "space": space, "inversion": inversion}
     )
+
+
+def _validation(given: ScenarioSpec, raw: Raw, least: float) -> dict[str, Any]:
+    """What of the scenario says where validation images come from."""
+    taken = given.validation_from
+    if taken is None:
+        taken = "training" if given.weights is None or given.held_out is not None else "test"
+    if given.held_out is not None and taken == "test":
+        raise InvalidRequest(
+            "validation is half of the test images (scenario.validation_from, --validation-from "
+            "test) or what a file says was held out (scenario.held_out, --held-out): give one"
+        )
+    share = given.validation_fraction
+    if share is not None and (given.held_out is not None or taken == "test"):
+        what = "half of the test images" if taken == "test" else f"what {given.held_out} lists"
+        raise InvalidRequest(
+            f"scenario.validation_fraction is a share of the training images, but validation is "
+            f"{what}; leave it out, or give --validation-from training without --held-out if the "
+            "base model was trained without that share"
+        )
+    if taken == "training" and given.held_out is None and share is None:
+        share = splits.suitable_fraction(raw.y_train, least)
+    path = None if given.held_out is None else str(_absolute(given.held_out))
+    return {"validation_from": taken, "validation_fraction": share, "held_out": path}
 
 
 def _check_fusable(spec: StudySpec) -> None:
@@ -260,14 +390,11 @@ def _check_fusable(spec: StudySpec) -> None:
         )
 
 
-def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec:
+def _resolve_without_data(spec: StudySpec, weights: Weights | None, places: Places) -> StudySpec:
     """What is left of `resolve` where the weights of a model are all there is."""
     given = spec.scenario
-    if weights is None:
-        raise InvalidRequest(
-            "without a dataset the base model cannot be trained: give its weights (--weights "
-            "FILE.safetensors)"
-        )
+    names = class_names(spec, places)
+    assert weights is not None
     if spec.objective != "synthetic" or spec.mia_tolerance is not None:
         raise InvalidRequest(
             "without a dataset only the objective synthetic can be measured (--objective "
@@ -285,9 +412,20 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec
             f"{spec.method} needs {', '.join(sorted(needs))}; `forgetune methods` says which need "
             "no data"
         )
+    if given.validation_from is not None or given.held_out is not None:
+        raise InvalidRequest(
+            "without a dataset there are no validation images (scenario.validation_from, "
+            "scenario.held_out)"
+        )
     if given.forget is None:
         raise InvalidRequest("say which class to forget, by number (--forget or scenario.forget)")
-    forget = _numbers(given.forget, weights.num_classes)
+    try:
+        forget = list(indices_of(given.forget, names, str(weights.path)))
+    except InvalidRequest as error:
+        known = f"0 to {len(names) - 1}"
+        raise InvalidRequest(
+            f"scenario.forget: {error}; without a dataset classes are numbers, here {known}"
+        ) from None
     size = None if given.image_size is None else (given.image_size[0], given.image_size[1])
     size = weights.image_size(size)
     width = given.width or weights.width(given.model)
@@ -313,23 +451,6 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None) -> StudySpec
     return spec.model_copy(update={"name": name, "scenario": scenario, "inversion": inversion})
 
 
-def _numbers(wanted: list[int | str], num_classes: int) -> list[int]:
-    """Classes that are known by their numbers alone."""
-    words = {str(item) for item in wanted}
-    if not words:
-        raise InvalidRequest(f"no forget class given; possible: 0 to {num_classes - 1}")
-    strange = [word for word in words if not (word.isascii() and word.isdigit())]
-    numbers = sorted({int(word) for word in words - {*strange}})
-    if strange or numbers[-1] >= num_classes:
-        raise InvalidRequest(
-            f"forget is {', '.join(map(str, wanted))}; without a dataset classes are numbers, "
-            f"here 0 to {num_classes - 1}"
-        )
-    if len(numbers) == num_classes:
-        raise InvalidRequest("the forget classes are all classes; at least one must be retained")
-    return numbers
-
-
 def _inversion(given: InversionSpec, image_size: tuple[int, ...]) -> InversionSpec:
     """The authors' length for images of their size; small ones are learnt much sooner."""
     small = max(image_size) <= 16
@@ -343,12 +464,35 @@ def _inversion(given: InversionSpec, image_size: tuple[int, ...]) -> InversionSp
 
 
 def _weights(text: str) -> Weights:
-    return inspect(Path(os.path.expanduser(text)).resolve())
+    return inspect(_absolute(text))
+
+
+def _absolute(text: str) -> Path:
+    """The path of a file or folder that a user named, from any folder and in any process."""
+    path = Path(os.path.expanduser(text)).absolute()
+    found = path.resolve()
+    # A link may lead to a file that is called otherwise; what a file is, its suffix says.
+    return found if found.suffix == path.suffix else path.parent.resolve() / path.name
+
+
+def _checked_validation(scenario: ScenarioSpec, raw: Raw) -> list[str]:
+    """Lines on classes to be forgotten that have few validation images. Raises DataError where
+    there are too few to measure by, or the list of what was held out cannot be used."""
+    assert scenario.forget is not None
+    held_out = None
+    if scenario.held_out is not None:
+        held_out = splits.read_held_out(Path(scenario.held_out), raw)
+    how = scenario.validation_fraction or 0.0, scenario.validation_from or "training", held_out
+    return splits.check(raw, *how, [int(label) for label in scenario.forget])
 
 
 def scenario_of(spec: StudySpec) -> Scenario:
     """The scenario of a resolved specification."""
     values = spec.scenario.model_dump(exclude={"image_size"})
+    if values["validation_fraction"] is None:  # nothing is carved from the training images
+        del values["validation_fraction"]
+    if spec.scenario.weights is None and values["validation_from"] == "training":
+        values["validation_from"] = None  # as a scenario has it that says nothing of it
     if spec.scenario.dataset == NO_DATASET:
         assert spec.scenario.weights is not None
         assert spec.scenario.image_size is not None
@@ -361,14 +505,27 @@ def scenario_of(spec: StudySpec) -> Scenario:
 
 def fingerprint(spec: StudySpec, places: Places) -> str:
     """What a resolved specification's study is about, beside the specification: the content of its
-    dataset and of its base model's weights, where it names them."""
+    dataset, of its base model's weights and of the list of what was held out, where it names them.
+    """
     scenario = spec.scenario
     parts = []
     if scenario.dataset != NO_DATASET:
-        parts.append(read(scenario.dataset, places.data).fingerprint)
+        raw = read(scenario.dataset, places.data)
+        parts.append(raw.fingerprint)
+        if scenario.held_out is not None:
+            parts.append(splits.read_held_out(Path(scenario.held_out), raw).fingerprint)
     if scenario.weights is not None:
         parts.append(_weights(scenario.weights).fingerprint)
     return "+".join(parts)
+
+
+def notes(spec: StudySpec, places: Places) -> tuple[str, ...]:
+    """What people should know of the dataset of a resolved specification before it runs, such as
+    files in it that are no images, and classes with few images to validate on."""
+    if spec.scenario.dataset == NO_DATASET:
+        return ()
+    raw = read(spec.scenario.dataset, places.data)
+    return (*raw.notes, *_checked_validation(spec.scenario, raw))
 
 
 def measured(spec: StudySpec) -> tuple[str, ...]:
@@ -396,8 +553,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
     What `before` does not name has its default: an earlier version may not have known it.
     """
-    # Except this, which was done otherwise before it could be asked for.
-    before = {"pool_samples": False, **before}
+    before = stored(before)
     with contextlib.suppress(InvalidRequest):
         before = validate(before).model_dump(mode="json")
     lines = []
@@ -412,6 +568,15 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
         elif old != new:
             lines.append(f"{key}: {old} -> {new}")
     return lines
+
+
+def stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved specification as it was stored, with what an earlier version did otherwise before
+    it could be asked for."""
+    scenario = values.get("scenario")
+    if isinstance(scenario, Mapping) and scenario.get("dataset") != NO_DATASET:
+        values = {**values, "scenario": {"validation_from": "training", **scenario}}
+    return {"pool_samples": False, **values}
 
 
 def _capped(
@@ -429,18 +594,52 @@ def _default_name(method: str, scenario: ScenarioSpec) -> str:
     origin = scenario.weights if scenario.dataset == NO_DATASET else scenario.dataset
     dataset = re.sub(r"[^A-Za-z0-9-]+", "-", Path(origin or "").stem) or "data"
     forget = "-".join(map(str, scenario.forget or []))
-    return f"{method}-{dataset}-{scenario.model}-forget-{forget}"[:100]
+    name = f"{method}-{dataset}-{scenario.model}-forget-{forget}"
+    # Others' methods may be called in ways that a folder, and `check_name`, cannot take.
+    return cut(re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-"), 100)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file, or standard input for "-". Raises InvalidRequest."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = _standard_input() if str(path) == STANDARD_INPUT else path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]:
+            raise InvalidRequest(
+                f"{_called(path)}: is in UTF-16; TOML is in UTF-8, so save it as that"
+            )
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except InvalidRequest:
+        raise
     except FileNotFoundError:
-        raise InvalidRequest(f"{path}: no such file") from None
+        raise InvalidRequest(f"{_called(path)}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{path}: cannot be read ({error})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidRequest(f"{path}: not valid TOML ({error})") from None
+        raise InvalidRequest(f"{_called(path)}: cannot be read ({error})") from None
+    except RecursionError:
+        raise InvalidRequest(f"{_called(path)}: not valid TOML (nested too deeply)") from None
+    except ValueError as error:  # also of numbers and paths that are none
+        raise InvalidRequest(f"{_called(path)}: not valid TOML ({error})") from None
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        raise InvalidRequest(
+            "standard input: nothing is piped into it (as in `forgetune best --toml | forgetune "
+            "trial -`)"
+        )
+    content = _all_of(sys.stdin.buffer)
+    if not content.strip():
+        raise InvalidRequest("standard input: is empty; a specification in TOML is expected")
+    return content
+
+
+@lru_cache(maxsize=1)
+def _all_of(stream: BinaryIO) -> bytes:
+    """What a stream gives, which it does once; several studies may be described by it."""
+    return stream.read()
+
+
+def _called(path: Path) -> str:
+    return "standard input" if str(path) == STANDARD_INPUT else str(path)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -470,7 +669,12 @@ def _explain(error: ValidationError, origin: str) -> str:
         return prefix + unknown(kind, where[-1], section.model_fields)
     if where[0] == "space":
         name = ".".join(where[:2])
-        return f"{prefix}{name}: give a value, a list of values or 'LOW..HIGH'"
+        return f"{prefix}{name}: give a value, a list of values or 'LOW..HIGH', all finite"
     name = ".".join(part for part in where if not part.startswith(("str", "int")))
-    told = first["msg"].lower().removeprefix("value error, ")
-    return f"{prefix}{name} is {first['input']!r}: {told}"
+    if first["type"] == "value_error":
+        told = first["msg"].removeprefix("Value error, ")
+    elif first["type"] == "model_type":
+        told = "it should be a table of keys"
+    else:
+        told = first["msg"].lower()
+    return f"{prefix}{name} is {shortened(first['input'])}: {told}"

@@ -44,17 +44,21 @@ def status(root: Path, name: str) -> Status:
     described = results.load_json(folder / "study.json") or {}
     target = described.get("target")
     holder = _holder(folder)
-    best = by_gap(table, 1).to_pylist()
+    running = set() if holder is None else _running(folder)
+    # What runs again has a row all the same, until it has another.
+    again = pc.is_in(table["number"], pa.array(sorted(running), pa.int64()))
+    settled = table.filter(pc.invert(again))
+    best = by_gap(settled, 1).to_pylist()
     return Status(
         name=name,
         target=target,
-        settled=table.num_rows,
-        states=dict(Counter(table["state"].to_pylist())),
-        running=0 if holder is None else _running(folder),
+        settled=settled.num_rows,
+        states=dict(Counter(settled["state"].to_pylist())),
+        running=len(running),
         holder=None
         if holder is None
         else f"process {holder.get('pid', '?')} on {holder.get('host', '?')}",
-        seconds_left=None if holder is None else _seconds_left(table, target, holder),
+        seconds_left=None if holder is None else _seconds_left(settled, target, holder),
         best=best[0] if best else None,
         damaged=damaged,
         advice=_advice(table),
@@ -98,8 +102,8 @@ def _holder(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _running(folder: Path) -> int:
-    """Trials that were asked and have not settled, from Optuna's journal."""
+def _running(folder: Path) -> set[int]:
+    """Numbers of trials that were asked and have not settled, from Optuna's journal."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -109,9 +113,9 @@ def _running(folder: Path) -> int:
         storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
         study = optuna.load_study(study_name=None, storage=storage)
     except (ValueError, KeyError, OSError):
-        return 0
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    return states.count(optuna.trial.TrialState.RUNNING)
+        return set()
+    asked = optuna.trial.TrialState.RUNNING
+    return {trial.number for trial in study.get_trials(deepcopy=False) if trial.state == asked}
 
 
 def _seconds_left(table: pa.Table, target: int | None, holder: dict[str, Any]) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from rich.console import Console
 
-from search import results
+from search import again, results
 from search.analysis.best import by_gap
 from search.ledger import Ledger
 from search.mirror import locate, mirror_of
@@ -22,12 +22,15 @@ from search.progress import Progress
 from search.spec import (
     StudySpec,
     fingerprint,
+    forgotten,
     load_spec,
     measured,
+    notes,
     pool_seed,
     resolve,
     scenario_of,
 )
+from trainables.files import check_weights_name
 from trainables.scenario import Places
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from search.machines import Fleet
     from search.scheduling import Allotment
     from trainables.workbench import Workbench
+
+
+_TOLD: set[tuple[str, ...]] = set()
 
 
 class Study:
@@ -80,24 +86,45 @@ class Study:
         return self.spec.name
 
     @property
+    def forgotten(self) -> str:
+        """What is to be forgotten, for people: `class 1 ('cat')`."""
+        return forgotten(self.spec, self.places)
+
+    @property
     def folder(self) -> Path:
         return results.study_folder(self.root, self.name)
 
-    def run(self, progress: Progress | None = None) -> bool:
+    def run(
+        self,
+        progress: Progress | None = None,
+        *,
+        made_from: Mapping[str, Any] | None = None,
+        retry: Sequence[str] = (),
+    ) -> bool:
         """Run until the target number of trials has settled; whether it has.
 
-        What settled before, in this process or another, is not run again. False means that the
-        time budget was over. Raises KeyboardInterrupt after Ctrl-C, StudyHeld if another process
-        runs the study, InvalidRequest for impossible resources, a changed specification or an
-        unusable folder, and the error of a base model or generator that cannot be built.
+        `made_from` says, in plain values, what a study of repeats was made from: study.json keeps
+        it, beside what it was made from before. It says nothing of what the study is.
+        What settled before, in this process or another, is not run again, but for trials in the
+        states of `retry` ("crashed", "oom", "timeout", "diverged", "starved", "pruned"). False
+        means that the time budget was over. That all have settled does not say that any is
+        complete: `results` tells, in the column `state`. Raises KeyboardInterrupt after Ctrl-C,
+        StudyHeld if another process runs the study, InvalidRequest for impossible resources, a
+        changed specification, an unusable folder, an unknown state and a cause that crashed each of
+        the first trials (`give_up_after`), and the error of a base model or generator that cannot
+        be built.
         """
+        states = again.checked(retry)
         about = fingerprint(self.spec, self.places)
         with (
             progress or Progress(Console(quiet=True)) as shown,
-            Ledger(self.spec, self.root, about) as ledger,
+            Ledger(self.spec, self.root, about, states) as ledger,
         ):
             for note in ledger.notes:
                 shown.say(note)
+            if made_from is not None:
+                ledger.record_origin(made_from)
+            self._tell_notes(shown)
             try:
                 if not ledger.finished:
                     self._search(ledger, shown)
@@ -108,22 +135,28 @@ class Study:
     def save_best(self, path: Path) -> bool:
         """Run the best trial once more, here, and write its unlearned weights (safetensors).
 
-        False if no trial is complete. Raises OSError if the file cannot be written.
+        False if no trial is complete. Raises InvalidRequest for a name that does not end in
+        ".safetensors" and OSError if the file cannot be written.
         """
+        check_weights_name(path)
         from trainables.trial import run_trial
         from trainables.workbench import save_model, shared_workbench, use_threads
 
-        chosen = by_gap(self.results(), 1).to_pylist()
-        if not chosen:
+        chosen = self.best()
+        if chosen is None:
             return False
         use_threads(self.spec.resources.cpus_per_trial)  # as a worker, for equal numbers
         bench = shared_workbench(scenario_of(self.spec), self.places)
-        values = json.loads(chosen[0]["params_json"])
+        values = json.loads(chosen["params_json"])
         pool = pool_seed(self.spec)
-        _, model = run_trial(bench, self.spec.method, values, chosen[0]["seed"], pool=pool)
+        _, model = run_trial(bench, self.spec.method, values, chosen["seed"], pool=pool)
         if model is not None:
             save_model(model, path, bench.image_shape[1:])
         return model is not None
+
+    def best(self) -> results.Row | None:
+        """The row of the trial with the smallest gap; None if no trial is complete."""
+        return next(iter(by_gap(self.results(), 1).to_pylist()), None)
 
     def results(self) -> pa.Table:
         """Every settled trial as an Arrow table; `.to_pandas()` gives a data frame."""
@@ -135,12 +168,15 @@ class Study:
         Raises InvalidRequest for impossible resources and the error of what cannot be built.
         """
         with progress or Progress(Console(quiet=True)) as shown:
+            self._tell_notes(shown)
             shown.doing("starting Ray")
-            from search import scheduling
+            from search.connection import connected
             from search.depot import Depot
 
-            scheduling.start_ray(self.address)
-            with Depot(scenario_of(self.spec), self.places) as depot:
+            with (
+                connected(self.address),
+                Depot(scenario_of(self.spec), self.places) as depot,
+            ):
                 self._prepare(shown, depot)
 
     def preview(self, folder: Path) -> list[Path]:
@@ -172,6 +208,7 @@ class Study:
         self, shown: Progress, depot: Depot
     ) -> tuple[Workbench, Allotment, dict[str, float | None], Fleet | None]:
         from search import preparation, scheduling
+        from search.connection import ours
         from search.machines import Fleet
         from trainables.workbench import shared_workbench
 
@@ -181,6 +218,9 @@ class Study:
             fleet = Fleet()
             fleet.check()
             shown.listen(depot.news)
+        elif not ours():  # its workers may look for modules in any folder
+            shown.doing("asking for the versions of workers")
+            Fleet().check()
 
         def tick() -> None:
             shown.hear()
@@ -190,21 +230,31 @@ class Study:
         allotment = scheduling.allot(self.spec)
         shown.doing("preparing what the trials share")
         bench = shared_workbench(scenario_of(self.spec), self.places)
+
+        def report(name: str, found: dict[str, Any], done: int, total: int) -> None:
+            shown.prepared(bench.title(name), found, done, total)
+
         spent = preparation.prepare(
-            bench, self.spec, self.places, allotment, shown.prepared, tick, depot.shipment
+            bench, self.spec, self.places, allotment, report, tick, depot.shipment
         )
         found = list(spent.values()).count(None)
         where = self.places.artifacts
         shown.say(f"artifacts: {len(spent) - found} built, {found} found in {where}")
         return bench, allotment, spent, fleet
 
+    def _tell_notes(self, shown: Progress) -> None:
+        """What is to be said of the dataset: once, however many studies of it this process runs."""
+        found = notes(self.spec, self.places)
+        for note in found if found not in _TOLD else ():
+            shown.say(note)
+        _TOLD.add(found)
+
     def _search(self, ledger: Ledger, shown: Progress) -> None:
         shown.doing("starting Ray")
-        from search import scheduling
+        from search.connection import connected
         from search.depot import Depot
 
-        scheduling.start_ray(self.address)
-        with Depot(scenario_of(self.spec), self.places) as depot:
+        with connected(self.address), Depot(scenario_of(self.spec), self.places) as depot:
             self._run_trials(ledger, shown, depot)
 
     def _run_trials(self, ledger: Ledger, shown: Progress, depot: Depot) -> None:
@@ -213,6 +263,7 @@ class Study:
         from trainables.trainable import trainable
 
         bench, allotment, spent, fleet = self._prepare(shown, depot)
+        ledger.class_names = bench.classes
         ledger.record_references(bench.references)
         ledger.record(
             {

@@ -9,7 +9,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from search.repeats import mark, repeated
+from search.names import cut, mark
+from search.repeats import repeated
 from search.samplers import derive_seed, from_unit
 from search.space import Override, SearchSpace
 from search.spec import StudySpec
@@ -105,7 +106,7 @@ def sweep(
     space = {**fixed, **{name: [point[name] for point in points] for name in names}}
     assert spec.name is not None
     about = mark(space, spec.scenario.model_dump(mode="json"), spec.seed)
-    name = f"{spec.name[:50]}-by-{'-'.join(names)[:30]}-{about}"
+    name = f"{cut(spec.name, 50)}-by-{'-'.join(names)[:30]}-{about}"
     trials = len(points) * repeats
     return repeated(spec, name, trials, space).model_copy(update={"sampler": "listed"})
 

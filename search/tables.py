@@ -15,7 +15,9 @@ from rich.table import Table
 from search.analysis.best import figures
 from search.analysis.compare import Entry, sheet
 from search.analysis.sheets import Sheet
+from search.names import cut
 from search.results import Row
+from search.scenarios import short
 from search.status import Status, failed
 
 CAPTIONS = {
@@ -41,13 +43,13 @@ def number(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Table:
+def configurations(title: str, rows: Sequence[Row]) -> Table:
     """Trials side by side: validation figures, which chose them, then test figures."""
-    table = Table(title=title, title_justify="left", caption_justify="left")
+    table = Table(title=escape(title), title_justify="left", caption_justify="left")
     synthetic = {row.get("objective") == "synthetic" for row in rows}
     table.caption = " ".join(CAPTIONS[kind] for kind in sorted(synthetic))
-    if several_studies:
-        table.add_column("study")
+    table.add_column("study")
+    table.add_column("dataset")
     relearned = any(row.get("m_anamnesis_index") is not None for row in rows)
     headings = ["trial", "forget", "retain", "MIA", "gap", "test forget", "test retain"]
     for heading in [*headings, *(["AIN"] if relearned else []), "seconds"]:
@@ -56,8 +58,9 @@ def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Ta
     for row in rows:
         given = json.loads(row["params_json"])
         chosen_by = figures(row)
-        cells = [row["study"]] if several_studies else []
-        cells += [
+        cells = [
+            escape(row["study"]),
+            escape(short(row["dataset"])),
             str(row["number"]),
             number(chosen_by.forget),
             number(chosen_by.retain),
@@ -71,7 +74,8 @@ def configurations(title: str, rows: Sequence[Row], several_studies: bool) -> Ta
             bound = "capped at " if row.get("m_relearn_capped") else ""
             cells.append(bound + number(row.get("m_anamnesis_index"), 2))
         cells.append(number(row["unlearn_seconds"], 2))
-        table.add_row(*cells, " ".join(f"{name}={_short(value)}" for name, value in given.items()))
+        cells.append(" ".join(f"{name}={_short(value)}" for name, value in given.items()))
+        table.add_row(*map(escape, cells))
     return table
 
 
@@ -118,7 +122,7 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
     """
     kept = ("method", "objective", "mia_tolerance", "scenario", "inversion")
     fixed: dict[str, Any] = {
-        "name": f"{row['study'][:94]}-best",
+        "name": f"{cut(row['study'], 94)}-best",
         **{key: spec[key] for key in kept if spec.get(key) is not None},
         "trials": 1,
         "seed": spec.get("seed", 0),
@@ -159,12 +163,15 @@ def _configuration(entry: Entry) -> str:
 def sheet_table(sheet: Sheet, title: str, caption: str, remarks: str = "remark") -> Table:
     """A sheet for people; best values in bold and starred, remarks last if there are any."""
     table = Table(
-        title=title, title_justify="left", caption=escape(caption), caption_justify="left"
+        title=escape(title),
+        title_justify="left",
+        caption=escape(caption),
+        caption_justify="left",
     )
     for heading in sheet.about:
-        table.add_column(heading)
+        table.add_column(escape(heading))
     for heading in sheet.columns:
-        table.add_column(heading, justify="right")
+        table.add_column(escape(heading), justify="right")
     remarked = any(line.remark for line in sheet.lines)
     if remarked:
         table.add_column(remarks, overflow="fold")
@@ -191,7 +198,7 @@ def status_table(found: Sequence[Status]) -> Table:
         )
         left = "-" if item.seconds_left is None else duration(item.seconds_left)
         table.add_row(
-            item.name,
+            escape(item.name),
             f"{item.settled}/{target}",
             str(failed(item.states)),
             str(item.running),

@@ -40,6 +40,11 @@ def test_a_sweep_runs_every_point_equally_often_and_goes_on(here: Path, places: 
     assert [row["p_learning_rate"] for row in found] == [1e-6, 1e-2, 1e-6, 1e-2]
     assert {row["p_samples_per_class"] for row in found} == {80}
     assert len({row["seed"] for row in found}) == 4
+    described = results.load_json(here / "designed" / "sweeps" / f"study={study}" / "study.json")
+    assert described is not None
+    assert described["made_from"] == [
+        {"study": "three", "trial": None, "set": {"samples_per_class": 80}}
+    ]
 
 
 def test_each_class_is_forgotten_in_turn(here: Path, places: Places) -> None:
@@ -90,6 +95,10 @@ def test_methods_are_compared_over_seeds_and_nothing_is_run_twice(
         (row for row in searched if row["method"] == "finetune"), key=lambda row: row["m_gap"]
     )
     assert json.loads(chosen)["learning_rate"] == best["p_learning_rate"]
+    name = f"{best['study']}-{best['number']}-base-0"
+    path = here / "compared" / "confirmed" / f"study={name}" / "study.json"
+    described = results.load_json(path) or {}
+    assert described["made_from"] == [{"study": best["study"], "trial": best["number"], "set": {}}]
 
     again = forgetune(here, places, *command, *repeats, *stores, "--format", "markdown")
     assert again.returncode == 0

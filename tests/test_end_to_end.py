@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 from ray import tune
@@ -109,6 +110,34 @@ def test_a_study_runs_extends_and_its_best_trial_can_be_replayed(
     rerun = forgetune(here, places, "run", "best.toml")
     assert rerun.returncode == 0, rerun.stderr
     assert rows(here, "three-best")[0]["p_learning_rate"] == chosen["p_learning_rate"]
+
+
+def test_a_class_that_is_named_by_another_s_number_stays_the_one_that_is_forgotten(
+    here: Path, places: Places, three_digits: Path
+) -> None:
+    with np.load(three_digits) as arrays:
+        np.savez(here / "shifted.npz", **arrays, classes=np.array(["1", "2", "3"]))
+    text = SPEC.format(dataset="shifted.npz").replace("mugan", "finetune")
+    text = text.replace('"three"', '"shifted"').split("[space]")[0]
+    (here / "shifted.toml").write_text(text)
+    given = ("shifted.toml", "--forget", "2", "--trials", "1", "--set", "epochs=1")
+    ran = forgetune(here, places, "run", *given)
+    assert ran.returncode == 0, ran.stderr
+    assert "forgetting class 1 ('2')" in ran.stderr.splitlines()
+    (row,) = rows(here, "shifted").values()
+    assert (row["forget"], row["forget_names"]) == ("1", ["2"])
+
+    best = forgetune(here, places, "best", "shifted", "--toml")
+    (here / "shifted-best.toml").write_text(best.stdout)
+    replayed = forgetune(
+        *(here, places, "trial", "shifted-best.toml", "--seed", str(row["seed"]), "--json")
+    )
+    assert replayed.returncode == 0, replayed.stderr
+    assert "forgetting class 1 ('2')" in replayed.stderr.splitlines()
+    expected = {k.removeprefix("m_"): v for k, v in row.items() if k.startswith("m_")}
+    assert json.loads(replayed.stdout)["metrics"] == {
+        name: value for name, value in expected.items() if value is not None
+    }
 
 
 def test_a_killed_study_goes_on_where_it_was_and_only_one_process_runs_it(

@@ -177,7 +177,7 @@ def test_a_query_reads_no_other_file_and_writes_none(sql: str, tmp_path: Path) -
 
 OWN_RAY = """
 import subprocess, sys, ray
-from search.scheduling import start_ray
+from search.connection import start_ray
 start_ray()
 address = ray.get_runtime_context().gcs_address
 try:

@@ -60,6 +60,8 @@ def installed(tmp_path: Path) -> Path:
 def test_a_method_of_another_package_is_listed_searched_and_stored(
     tmp_path: Path, installed: Path, three_digits: Path, places: Places
 ) -> None:
+    """Also after it was broken, which spends no trial."""
+
     def forgetune(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", "from search.cli import main; main()", *arguments],
@@ -76,7 +78,19 @@ def test_a_method_of_another_package_is_listed_searched_and_stored(
     assert "0.01..1 (log)" in forgetune("spaces", "noisy_repair").stdout
 
     (tmp_path / "study.toml").write_text(STUDY.format(dataset=three_digits))
-    run = forgetune("run", "study.toml", "--curves", "--artifacts", str(places.artifacts))
+    command = ("run", "study.toml", "--curves", "--artifacts", str(places.artifacts))
+    source = (installed / "noisy_repair.py").read_text()
+    broken = source.replace("with torch.no_grad():", "self.nosuch()\n        with torch.no_grad():")
+    (installed / "noisy_repair.py").write_text(broken)
+    run = forgetune(*command)
+    assert (run.returncode, run.stdout) == (2, ""), run.stderr
+    assert "Traceback" not in run.stderr
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith("forgetune: 3 trials crashed before any had ended otherwise: Attribute")
+    assert results.scan(tmp_path / "results", "theirs").num_rows == 0
+
+    (installed / "noisy_repair.py").write_text(source)
+    run = forgetune(*command)
     assert run.returncode == 0, run.stderr
     rows = results.scan(tmp_path / "results", "theirs").to_pylist()
     assert [(row["method"], row["state"]) for row in rows] == [("noisy_repair", "complete")] * 3

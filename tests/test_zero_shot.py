@@ -170,6 +170,8 @@ def test_a_study_needs_nothing_but_weights(
     before, after = load_file(base), load_file(tmp_path / "out.safetensors")
     copy = models.build("allcnn", bench.image_shape, 3, bench.scenario.width, seed=0)
     copy.load_state_dict(after)
+    assert "out.safetensors: it is right for" in done.stderr
+    assert "(base model: 100.0 and 100.0; synthetic images)" in done.stderr
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert inspect(tmp_path / "out.safetensors").image_size(None) == bench.image_shape[1:]
 

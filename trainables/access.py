@@ -30,10 +30,10 @@ ZERO_SHOT = frozenset({Access.INVERTED})
 class Granted:
     """Exactly what a method declares in `needs`; reaching for anything else raises AccessDenied.
 
-    `forget_classes`, `num_classes` and `image_shape` (channels, height, width) say what is asked;
-    they are no data. What is granted is fetched at once, so that loading it is not timed as
-    unlearning. Trials share it, so a method leaves it as it is. A method may `report` facts about
-    its run.
+    `forget_classes`, `num_classes` and `image_shape` (channels, height, width) say what is asked,
+    `class_names` what to call the classes, where that is known; they are no data. What is granted
+    is fetched at once, so that loading it is not timed as unlearning. Trials share it, so a method
+    leaves it as it is. A method may `report` facts about its run.
     """
 
     def __init__(
@@ -43,10 +43,12 @@ class Granted:
         forget_classes: tuple[int, ...],
         num_classes: int,
         image_shape: tuple[int, int, int],
+        class_names: tuple[str, ...] = (),
     ) -> None:
         self.forget_classes = forget_classes
         self.num_classes = num_classes
         self.image_shape = image_shape
+        self.class_names = class_names
         self.reported: dict[str, Any] = {}
         self._held = {access: fetch[access]() for access in needs}
 

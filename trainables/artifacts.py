@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from filelock import FileLock
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -57,6 +58,16 @@ def key_of(description: Mapping[str, Any]) -> str:
     """Twenty hexadecimal digits that follow from `description` (JSON values) alone."""
     text = json.dumps(description, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Twenty hexadecimal digits that follow from names, shapes, types and values of tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:20]
 
 
 class Depot(Protocol):

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.errors import DataError
-from trainables.sources import SPLIT_SEED, channels_first, read, stratified
+from trainables.sources import channels_first, read
+from trainables.splits import HeldOut, for_validation
 
 
 @dataclass(frozen=True)
@@ -92,30 +92,30 @@ class Dataset:
 
 
 @lru_cache(maxsize=1)
-def load(name: str, root: Path, validation_fraction: float) -> Dataset:
-    """Read a dataset onto the CPU and carve its validation split from training.
+def load(
+    name: str,
+    root: Path,
+    validation_fraction: float,
+    validation_source: str = "training",
+    held_out: HeldOut | None = None,
+) -> Dataset:
+    """Read a dataset onto the CPU, with its validation split (`trainables.splits`).
 
     Raises InvalidRequest or DataError, each in one line.
     """
     raw = read(name, root)
-    held_out = stratified(raw.y_train, validation_fraction, SPLIT_SEED)
-    remaining = np.bincount(raw.y_train[~held_out], minlength=len(raw.classes))
-    if remaining.min() < 2:
-        index = int(remaining.argmin())
-        raise DataError(
-            f"{name}: class {index} ({raw.classes[index]!r}) has too few training images "
-            f"({int((raw.y_train == index).sum())}) to hold out {validation_fraction:.0%} of them"
-        )
+    chosen = for_validation(raw, validation_fraction, validation_source, held_out)
+    from_train, from_test = map(torch.from_numpy, chosen)
     floats = [images for images in (raw.x_train, raw.x_test) if images.dtype != np.uint8]
     signed = any(images.min() < 0 for images in floats)
     train = _samples(raw.x_train, raw.y_train, signed)
-    validation = torch.from_numpy(held_out)
+    test = _samples(raw.x_test, raw.y_test, signed)
     return Dataset(
         name=name,
         classes=raw.classes,
-        train=train.where(~validation),
-        validation=train.where(validation),
-        test=_samples(raw.x_test, raw.y_test, signed),
+        train=train.where(~from_train),
+        validation=train.where(from_train) if from_train.any() else test.where(from_test),
+        test=test.where(~from_test),
         fingerprint=raw.fingerprint,
     )
 

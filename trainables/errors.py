@@ -7,6 +7,7 @@ was wrong and what is possible, and the command line prints it without a traceba
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -49,10 +50,30 @@ class GeneratorError(ForgetuneError):
 def unknown(kind: str, name: object, options: Iterable[object], see: str = "") -> str:
     """One line for an unknown name: what it was, the nearest match, what exists."""
     known = [str(option) for option in options]
+    told = shortened(str(name))
     if not known:
-        return f"unknown {kind} {str(name)!r} (there are none)"
-    close = difflib.get_close_matches(str(name), known, n=1)
+        return f"unknown {kind} {told} (there are none)"
+    close = difflib.get_close_matches(str(name)[:MOST_SHOWN], known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     listing = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
     where = f", see `{see}`" if see else ""
-    return f"unknown {kind} {str(name)!r}{hint} (possible: {listing}{where})"
+    return f"unknown {kind} {told}{hint} (possible: {listing}{where})"
+
+
+MOST_SHOWN = 120
+"""Characters of a value that an error shows."""
+
+
+def shortened(value: object) -> str:
+    """`repr` of what was given, whatever that is, in one line that can be read."""
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxlong = brief.maxother = MOST_SHOWN
+    try:
+        return brief.repr(value)
+    except ValueError:  # Python writes no whole number of thousands of digits
+        return "a number of thousands of digits"
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of others says, in a line that can be read."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -10,14 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trainables.artifacts import key_of
+from trainables.errors import InvalidRequest
 from trainables.scenario import Scenario
 from trainables.sources import SPLIT_SEED
 
 RECIPES = {
-    **{"base": 1, "retrained": 1, "log": 1, "reference": 5, "relearning": 1},
+    **{"base": 1, "retrained": 1, "log": 2, "reference": 5, "relearning": 1},
     **{"dcgan": 4, "wgan-gp": 2, "cgan": 2, "kegnet": 1},
 }
 """Raised by one when the code that builds a kind of artifact changes what it builds."""
+
+LOG = "log"
 
 GAN = "gan "
 ALL_CLASSES = "all"
@@ -37,15 +40,25 @@ Description = dict[str, Any]
 @dataclass(frozen=True)
 class Origin:
     """What a scenario's artifacts are made from: fingerprints of its dataset and of the base
-    model's weights, where it has them, and (channels, height, width) of its images."""
+    model's weights, where it has them, (channels, height, width) of its images, and a fingerprint
+    of what the user says was held out from training."""
 
     dataset: str | None
     weights: str | None
     image_shape: tuple[int, int, int]
+    held_out: str | None = None
 
 
 def describe(name: str, scenario: Scenario, origin: Origin) -> tuple[str, Description]:
-    """Kind and description of the artifact of this name."""
+    """Kind and description of the artifact of this name.
+
+    Raises InvalidRequest for the training log of a base model that was trained elsewhere.
+    """
+    if name == LOG and origin.weights is not None:
+        raise InvalidRequest(
+            "there is no training log of a base model that comes from a file (weights); possible "
+            "are the methods that need none (`forgetune methods`)"
+        )
     if name.startswith(GAN):
         kind, described = scenario.gan, _gan(name, scenario, origin)
     elif name.startswith((INVERTED, HOLDOUT)):
@@ -54,7 +67,7 @@ def describe(name: str, scenario: Scenario, origin: Origin) -> tuple[str, Descri
         kind, described = name, {**_model(scenario), "weights": origin.weights}
     elif name == "base":
         kind, described = name, {**_data(scenario, origin), **_training(scenario)}
-    elif name in ("retrained", "log"):
+    elif name in ("retrained", LOG):
         described = {**_data(scenario, origin), **_training(scenario), **_forget(scenario)}
         kind = name
     else:
@@ -93,9 +106,14 @@ def inversion_seed(name: str, scenario: Scenario) -> int:
 
 
 def _data(scenario: Scenario, origin: Origin) -> Description:
+    split: Description = {"validation_fraction": scenario.validation_fraction}
+    if origin.held_out is not None:
+        split = {"held_out": origin.held_out}
+    elif scenario.validation_source == "test":
+        split = {"validation_from": "test"}
     return {
         "dataset": origin.dataset,
-        "validation_fraction": scenario.validation_fraction,
+        **split,
         "split_seed": SPLIT_SEED,
         "seed": scenario.seed,
     }

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainables.errors import InvalidRequest, unknown
+
+VALIDATION_SOURCES = ("training", "test")
+
 NO_DATASET = "none"
 """The dataset of a scenario that has nothing but the weights of its base model."""
+
+MOST_SEED = 2**32 - 1
+"""The largest seed. torch's generator for CPUs takes 32 bits and ignores the others, so that a
+larger seed would be the same as a smaller one."""
 
 KEGNET_STEPS = 20_000
 KEGNET_BATCH_SIZE = 256
@@ -53,7 +62,9 @@ class Inversion:
 
     The defaults of `steps` and `batch_size` suit 8x8 images; the authors take `KEGNET_STEPS` and
     `KEGNET_BATCH_SIZE`, and so does a study of images larger than 16x16. `reconstruction_weight`
-    and `diversity_weight` are their alpha and beta, `decoder_layers` their L. `output` says how an
+    and `diversity_weight` are their alpha and beta, `decoder_layers` their L: 1, 0 and 1 on MNIST,
+    1, 10 and 3 on Fashion-MNIST, 1, 1 and 3 on SVHN, with a learning rate of 1e-3 on MNIST and of
+    1e-2 on the other two. `output` says how an
     image is mapped to what the classifier takes, "tanh" or "normalised"; `bn_weight` weighs the
     distance to the statistics of the classifier's batch norms (0: plain KegNet). `few_shot` real
     samples per class (0: none, and only then is a method that uses the generators zero-shot) draw
@@ -87,9 +98,17 @@ class Scenario:
     (`NO_DATASET`) it is all there is, and `image_shape` and `num_classes` say what it takes and
     gives.
 
+    Validation images are a share of the training images where `validation_from` is "training", half
+    of the test images where it is "test"; left out, it is "test" where the base model comes from a
+    file, which may have seen every training image. `held_out` is a file that lists the training
+    images for validation (`trainables.splits.read_held_out`). Raises InvalidRequest for other words
+    and for both at once.
+
     The anamnesis index (eq. 10) counts steps on batches of `anamnesis_batch_size` until a model is
     right for 1 - `anamnesis_alpha` of what the base model was right for, `anamnesis_epochs` epochs
     at most.
+
+    `forget` are indices of classes, kept sorted, each once; InvalidRequest is raised for others.
 
     `precision` ("float32" or "bfloat16") is that of the convolutions of models that unlearn.
     Artifacts and measurements are float32's whatever it says.
@@ -116,8 +135,29 @@ class Scenario:
     weights: str | None = None
     image_shape: tuple[int, int, int] | None = None
     num_classes: int | None = None
+    validation_from: str | None = None
+    held_out: str | None = None
 
     def __post_init__(self) -> None:
+        try:
+            if any(isinstance(label, bool) for label in self.forget):
+                raise TypeError
+            forget = sorted({operator.index(label) for label in self.forget})
+        except TypeError:
+            raise InvalidRequest(
+                f"forget is {self.forget!r}: a Scenario takes the indices of classes, (3,); names "
+                "are for a specification (ScenarioSpec) and for Raw.resolve_classes"
+            ) from None
+        object.__setattr__(self, "forget", tuple(forget))
+        if self.validation_from not in (None, *VALIDATION_SOURCES):
+            raise InvalidRequest(
+                unknown("source of validation images", self.validation_from, VALIDATION_SOURCES)
+            )
+        if self.held_out is not None and self.validation_from == "test":
+            raise InvalidRequest(
+                f"validation is half of the test images, or the training images that "
+                f'{self.held_out} lists: give validation_from = "test" or held_out, not both'
+            )
         # Scenarios that are equal must name the same artifacts: 1 and 1.0 are written differently.
         for name in (
             "width",
@@ -127,3 +167,9 @@ class Scenario:
             "anamnesis_alpha",
         ):
             object.__setattr__(self, name, float(getattr(self, name)))
+
+    @property
+    def validation_source(self) -> str:
+        """Which images validation ones are taken from, "training" or "test"."""
+        given_elsewhere = self.weights is not None and self.held_out is None
+        return self.validation_from or ("test" if given_elsewhere else "training")

@@ -19,6 +19,7 @@ from trainables.errors import DataError
 from trainables.files import write_whole
 from trainables.scenario import NO_DATASET, Places, Scenario, cache_folder
 from trainables.sources import Raw, read
+from trainables.splits import read_held_out
 from trainables.weights import inspect
 
 INSIDE = ("digits",)
@@ -28,7 +29,8 @@ INSIDE = ("digits",)
 @dataclass(frozen=True)
 class Shipment:
     """A scenario with all that it refers to. `places` are the driver's; a worker that sees the file
-    `mark` in its artifacts folder shares its disk. `dataset` and `weights` are names in `depot`."""
+    `mark` in its artifacts folder shares its disk. `dataset`, `weights` and `held_out` are names in
+    `depot`."""
 
     scenario: Scenario
     places: Places
@@ -36,17 +38,19 @@ class Shipment:
     depot: Depot
     dataset: str | None = None
     weights: str | None = None
+    held_out: str | None = None
 
 
 def pack(scenario: Scenario, places: Places, depot: Depot) -> Shipment:
-    """Put the dataset and the weights, where the scenario has such, into the depot.
+    """Put the dataset, the weights and the list of what was held out, where the scenario has such,
+    into the depot.
 
     Raises OSError where the depot cannot be written.
     """
     mark = f".driver-{uuid.uuid4().hex[:12]}"
     places.artifacts.mkdir(parents=True, exist_ok=True)
     write_whole(places.artifacts / mark, b"")
-    dataset = weights = None
+    dataset = weights = held_out = None
     if scenario.dataset != NO_DATASET and scenario.dataset not in INSIDE:
         raw = read(scenario.dataset, places.data)
         dataset = f"dataset-{raw.fingerprint}.npz"
@@ -57,7 +61,12 @@ def pack(scenario: Scenario, places: Places, depot: Depot) -> Shipment:
         content = Path(scenario.weights).read_bytes()
         weights = f"weights-{inspect(Path(scenario.weights)).fingerprint}.safetensors"
         depot.write(weights, content)
-    return Shipment(scenario, places, mark, depot, dataset, weights)
+    if scenario.held_out is not None:
+        # By index: what travels has no paths.
+        listed = read_held_out(Path(scenario.held_out), read(scenario.dataset, places.data))
+        held_out = f"held-out-{listed.fingerprint}.txt"
+        depot.write(held_out, listed.text().encode())
+    return Shipment(scenario, places, mark, depot, dataset, weights, held_out)
 
 
 def unpack(shipment: Shipment) -> tuple[Scenario, Places, Depot | None]:
@@ -75,6 +84,9 @@ def unpack(shipment: Shipment) -> tuple[Scenario, Places, Depot | None]:
     if shipment.weights is not None:
         path = _fetch(shipment.weights, folder, shipment.depot)
         scenario = replace(scenario, weights=str(path))
+    if shipment.held_out is not None:
+        path = _fetch(shipment.held_out, folder, shipment.depot)
+        scenario = replace(scenario, held_out=str(path))
     return scenario, here, shipment.depot
 
 

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from trainables.errors import DataError, InvalidRequest, unknown
+from trainables.classes import checked_names, indices_of, labelled, numbered
+from trainables.errors import DataError, InvalidRequest, one_line, unknown
+from trainables.folders import read_folder
 
 SPLIT_SEED = 42
 """Seed of the validation split, as in the thesis' scripts."""
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,9 @@ class Raw:
     """A dataset as it was read.
 
     Images are uint8, or floats in [0, 1] or [-1, 1], shaped (n, h, w), (n, h, w, c) or
-    (n, c, h, w); labels are integers from 0.
+    (n, c, h, w); labels are integers from 0. `train_paths` are those of the training images below
+    train/, where they come from a folder; `notes` are lines, for people, about what was found and
+    not read.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Raw:
     x_test: np.ndarray
     y_test: np.ndarray
     classes: tuple[str, ...]
+    train_paths: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -58,38 +61,19 @@ class Raw:
         return channels, height, width
 
     def resolve_classes(self, wanted: Iterable[str | int]) -> tuple[int, ...]:
-        """Class indices, sorted, from numbers or names; a name goes before a number.
+        """Class indices, sorted: a whole number is an index, a string is a name.
 
         Raises InvalidRequest for an unknown class, a class without test images, no class at all,
         or all classes at once (nothing would be left to retain).
         """
-        found = sorted({self._index(str(item).strip()) for item in wanted})
-        if not found:
-            raise InvalidRequest("no forget class given; name at least one class")
-        if len(found) >= len(self.classes):
-            raise InvalidRequest(
-                f"the forget classes are all {len(self.classes)} classes of {self.name}; "
-                "at least one class must be retained"
-            )
+        found = indices_of(wanted, self.classes, self.name)
         for index in found:
             if not (self.y_test == index).any():
                 raise InvalidRequest(
-                    f"class {index} ({self.classes[index]!r}) of {self.name} has no test images, "
+                    f"{labelled([index], self.classes)} of {self.name} has no test images, "
                     "so forgetting it could not be measured"
                 )
-        return tuple(found)
-
-    def _index(self, text: str) -> int:
-        if text in self.classes:
-            return self.classes.index(text)
-        if re.fullmatch(r"-?\d+", text):
-            if 0 <= int(text) < len(self.classes):
-                return int(text)
-            raise InvalidRequest(
-                f"class {text} is out of range: {self.name} has classes "
-                f"0 to {len(self.classes) - 1}"
-            )
-        raise InvalidRequest(unknown(f"class of {self.name}", text, self.classes))
+        return found
 
 
 def channels_first(images: np.ndarray) -> np.ndarray:
@@ -105,7 +89,8 @@ def channels_first(images: np.ndarray) -> np.ndarray:
 class Source:
     """A dataset known by name, and the defaults that suit it.
 
-    `validation_fraction` is a share (0 to 1) of the training images, `width` the factor of
+    `validation_fraction` is a share (0 to 1) of the training images, more where classes are small
+    (`trainables.splits`), `width` the factor of
     AllCNN, `gan_steps` how long a class' GAN trains, `samples_per_class` the most synthetic
     samples of a class that a search should draw, `forget` the thesis' class to forget, if any.
     """
@@ -137,11 +122,15 @@ def source(name: str) -> Source:
     if name in SOURCES:
         return SOURCES[name]
     path = Path(os.path.expanduser(name))
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return Source("your own arrays", lambda name, _: _read_npz(name, path))
-    if path.is_dir():
+    try:
+        folder, there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise DataError(f"dataset {name!r} cannot be read ({one_line(error)})") from None
+    if folder:
         return Source("your own images", lambda name, _: _read_folder(name, path))
-    if path.exists() or "/" in name:
+    if there or "/" in name:
         raise DataError(f"dataset {name!r} is neither a folder of images nor a .npz file")
     raise InvalidRequest(
         unknown("dataset", name, SOURCES, "forgetune datasets")
@@ -167,8 +156,7 @@ def _read_digits(name: str, _: Path) -> Raw:
     images, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
     images = (images / 16).astype(np.float32)
     test = stratified(labels, 0.25, SPLIT_SEED)
-    classes = tuple(str(digit) for digit in range(10))
-    return Raw(name, images[~test], labels[~test], images[test], labels[test], classes)
+    return Raw(name, images[~test], labels[~test], images[test], labels[test], numbered(10))
 
 
 def _torchvision(
@@ -195,11 +183,11 @@ def _torchvision(
             except Exception as error:  # torchvision raises many kinds for "no network"
                 raise DataError(
                     f"{class_name} is not in {root} (looked for {files}) and could not be "
-                    f"downloaded ({_one_line(error)}); put the files there or choose another "
+                    f"downloaded ({one_line(error)}); put the files there or choose another "
                     "folder with --data"
                 ) from None
         except Exception as error:
-            raise DataError(f"{class_name} in {root} cannot be read: {_one_line(error)}") from None
+            raise DataError(f"{class_name} in {root} cannot be read: {one_line(error)}") from None
         names = getattr(train, "classes", None) or [str(i) for i in range(10)]
         return Raw(name, *_arrays(train), *_arrays(test), tuple(str(item) for item in names))
 
@@ -240,6 +228,7 @@ SOURCES: dict[str, Source] = {
     "cifar100": Source(
         "60,000 colour 32x32 images, 100 classes",
         _torchvision("CIFAR100", "cifar-100-python/train and test", _TRAIN_FLAG),
+        validation_fraction=0.1,  # its classes have 500 images
         forget=82,
     ),
     "svhn": Source(
@@ -263,13 +252,13 @@ def _read_npz(dataset: str, path: Path) -> Raw:
                     f"{', '.join(wanted)} (found: {', '.join(file.files) or 'nothing'})"
                 )
             arrays = {name: file[name] for name in wanted}
-            names = file["classes"].tolist() if "classes" in file.files else None
+            names = file["classes"] if "classes" in file.files else None
     except DataError:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:
-        raise DataError(f"{path}: cannot be read as .npz ({_one_line(error)})") from None
+        raise DataError(f"{path}: cannot be read as .npz ({one_line(error)})") from None
     for part in ("train", "test"):
         _check_arrays(path, part, arrays[f"x_{part}"], arrays[f"y_{part}"])
     if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
@@ -286,10 +275,20 @@ def _read_npz(dataset: str, path: Path) -> Raw:
         )
     if not np.isin(arrays["y_test"], labels).all():
         raise DataError(f"{path}: y_test holds labels that y_train does not have")
-    if names is not None and len(names) != len(labels):
-        raise DataError(f"{path}: {len(names)} names in classes for {len(labels)} labels")
-    classes = tuple(str(name) for name in (names if names is not None else labels))
-    return Raw(dataset, **arrays, classes=classes)
+    for part in ("y_train", "y_test"):  # which NumPy counts in signed ones only
+        if arrays[part].dtype == np.uint64:
+            arrays[part] = arrays[part].astype(np.int64)
+    return Raw(dataset, **arrays, classes=_names(path, names, len(labels)))
+
+
+def _names(path: Path, found: np.ndarray | None, count: int) -> tuple[str, ...]:
+    if found is None:
+        return numbered(count)
+    if found.ndim != 1:
+        raise DataError(f"{path}: classes has shape {found.shape}; one name per label is needed")
+    if len(found) != count:
+        raise DataError(f"{path}: {len(found)} names in classes for {count} labels")
+    return checked_names(path, found.tolist())
 
 
 def _check_arrays(path: Path, part: str, images: np.ndarray, labels: np.ndarray) -> None:
@@ -324,69 +323,5 @@ def _check_arrays(path: Path, part: str, images: np.ndarray, labels: np.ndarray)
 
 
 def _read_folder(dataset: str, path: Path) -> Raw:
-    from PIL import Image
-
-    def images_of(folder: Path) -> list[Path]:
-        return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-
-    train, test = path / "train", path / "test"
-    try:
-        for part in (train, test):
-            if not part.is_dir():
-                raise DataError(
-                    f"{path}: no folder {part.name}/ in it; images are expected in "
-                    "train/CLASS/*.png and test/CLASS/*.png"
-                )
-        classes = tuple(sorted(entry.name for entry in train.iterdir() if entry.is_dir()))
-        extra = {entry.name for entry in test.iterdir() if entry.is_dir()} - set(classes)
-        if len(classes) < 2 or extra:
-            raise DataError(
-                f"{path}: test/ has classes that train/ lacks: {', '.join(sorted(extra))}"
-                if extra
-                else f"{path}: train/ holds {len(classes)} class folders; at least two are needed"
-            )
-        listed = {
-            part: [
-                (file, index)
-                for index, name in enumerate(classes)
-                if (part / name).is_dir()
-                for file in images_of(part / name)
-            ]
-            for part in (train, test)
-        }
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({_one_line(error)})") from None
-    for name in classes:
-        if not images_of(train / name):
-            raise DataError(f"{path}: no images in train/{name} ({', '.join(IMAGE_SUFFIXES)})")
-    if not listed[test]:
-        raise DataError(f"{path}: no images in test/")
-
-    def read(file: Path) -> np.ndarray:
-        try:
-            with Image.open(file) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise ValueError(f"its mode is {image.mode}; images must have 8 bits a channel")
-                return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-        except Exception as error:
-            raise DataError(f"{file}: not a readable image ({_one_line(error)})") from None
-
-    first = read(listed[train][0][0])
-
-    def stack(part: Path) -> tuple[np.ndarray, np.ndarray]:
-        images = []
-        for file, _ in listed[part]:
-            image = read(file)
-            if image.shape != first.shape:
-                raise DataError(
-                    f"{file}: {image.shape}, but {listed[train][0][0].name} is {first.shape}; "
-                    "all images must have one size and one colour mode"
-                )
-            images.append(image)
-        return np.stack(images), np.array([label for _, label in listed[part]], dtype=np.int64)
-
-    return Raw(dataset, *stack(train), *stack(test), classes)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    found = read_folder(path)
+    return Raw(**{**vars(found), "name": dataset})

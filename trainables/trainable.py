@@ -57,9 +57,10 @@ def trainable(
     A failing trial raises, as Tune's users expect, unless `settle_failures` asks for a result
     with its state and reason. `shipment` is for clusters whose machines share no disk: what it
     holds is used instead of `scenario` and `places` there. Raises InvalidRequest for an unknown
-    method.
+    method, and for one that needs the training log where the base model comes from a file.
     """
     needs = methods.make(method, {}).needs
+    methods.check_log(method, scenario.weights)
     where = places or Places()
 
     class UnlearningTrial(tune.Trainable):

@@ -197,6 +197,7 @@ class _Trial:
             if name not in EXPENSIVE:
                 raise InvalidRequest(unknown("group of metrics", name, EXPENSIVE))
         self.method = methods.make(method, values)
+        methods.check_log(method, workbench.scenario.weights)
         generators = getattr(self.method, "generators", 0)
         workbench.settle_draws()  # of a trial that failed
         self.access = workbench.grant(self.method.needs, generators, pool)

@@ -7,6 +7,7 @@ parts in the order in which they can be built, so that a scheduler can build the
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,9 +20,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from trainables import models, recipes
+from trainables import models, recipes, splits
 from trainables.access import Access, Granted
-from trainables.artifacts import Artifact, Built, Depot, Store
+from trainables.artifacts import Artifact, Built, Depot, Store, checksum, key_of
+from trainables.classes import indices_of, labelled, numbered, short
 from trainables.data import Dataset, Samples, load
 from trainables.errors import DataError, GeneratorError
 from trainables.files import write_whole
@@ -39,11 +41,12 @@ from trainables.metrics.compare import Comparison
 from trainables.metrics.evaluate import Evaluator, answers_of, predict
 from trainables.metrics.synthetic import SyntheticEvaluator
 from trainables.models.classifier import Classifier
-from trainables.recipes import GAN, Origin, classes_of, inversion_seed
+from trainables.recipes import ALL_CLASSES, GAN, LOG, Origin, classes_of, inversion_seed
 from trainables.remote import Remote
 from trainables.scenario import NO_DATASET, Places, Scenario
 from trainables.shipping import Shipment, unpack
 from trainables.sources import Raw, read
+from trainables.splits import HeldOut, read_held_out
 from trainables.training import fit
 from trainables.weights import Weights, inspect
 
@@ -61,12 +64,20 @@ as the images that it was trained on."""
 
 GAN_CHECK_SAMPLES = 500
 
+SAME_TRAINING = 1e-4
+"""Distance of two trainings' weights, over their norm, up to which they count as one.
+
+The same training is the same bit for bit, and the log's own sums are rounded by some 1e-6. One that
+rounds otherwise is soon another: a second thread is 2 % apart after one epoch, 7 % after thirty.
+"""
+
 
 class Workbench:
     """Everything that trials of `scenario` share, kept on `device` between trials.
 
     Artifacts that are missing come from `depot`, or the one of `places`, before they are built.
-    Raises DataError for unreadable data and InvalidRequest for an unusable artifacts folder.
+    Raises DataError for unreadable data and InvalidRequest for an unusable artifacts folder and
+    for classes that are not there.
     """
 
     def __init__(
@@ -81,6 +92,7 @@ class Workbench:
         if depot is None and places.depot is not None:
             depot = Remote(places.depot)
         self._store = Store(places.artifacts, depot)
+        self._place = places.depot or str(places.artifacts)
         self._data_root = places.data
         self._seconds: dict[str, float] = {}
         self._members: list[kegnet.Generator] = []
@@ -88,6 +100,11 @@ class Workbench:
         self._data: dict[Access, tuple[Samples, tuple[int, int]]] = {}
         self._together: list[str] = []
         self._trained: dict[str, nn.Module] = {}
+        # The scenario may have been made by hand.
+        if self.has_data:
+            self._raw.resolve_classes(scenario.forget)
+        else:
+            indices_of(scenario.forget, self.classes, scenario.weights or scenario.dataset)
 
     def share_device(self, share: float) -> None:
         """Take no more than this share (0 to 1) of a GPU's memory: Ray counts fractions of a GPU,
@@ -111,12 +128,21 @@ class Workbench:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The three splits. Raises DataError where the scenario has none."""
+        """The three splits. Raises DataError where the scenario has none, and where a class to be
+        forgotten has nothing to be measured by."""
         if not self.has_data:
             raise DataError("this scenario has no dataset, only the weights of a model")
         scenario = self.scenario
-        on_cpu = load(scenario.dataset, self._data_root, scenario.validation_fraction)
-        return on_cpu.to(self.device)
+        how = scenario.validation_fraction, scenario.validation_source, self._held_out
+        splits.check(self._raw, *how, scenario.forget)
+        return load(scenario.dataset, self._data_root, *how).to(self.device)
+
+    @cached_property
+    def _held_out(self) -> HeldOut | None:
+        """What the user says was held out from training, if anything."""
+        if self.scenario.held_out is None or not self.has_data:
+            return None
+        return read_held_out(Path(self.scenario.held_out), self._raw)
 
     @property
     def _given(self) -> Weights | None:
@@ -199,7 +225,14 @@ class Workbench:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes; numbers where there is no data."""
-        return self._raw.classes if self.has_data else tuple(map(str, range(self.num_classes)))
+        return self._raw.classes if self.has_data else numbered(self.num_classes)
+
+    def title(self, name: str) -> str:
+        """What people are told of an artifact: its name, and that of the class it is of."""
+        label = name.removeprefix(GAN)
+        if not name.startswith(GAN) or label == ALL_CLASSES:
+            return name
+        return GAN + short(int(label), self.classes)
 
     @cached_property
     def references_by_class(self) -> dict[str, dict[str, list[float | None]]]:
@@ -223,7 +256,7 @@ class Workbench:
         generators: dict[int, nn.Module] = {}
         for name in recipes.gans(self.scenario, self.num_classes):
             artifact = self._artifact(name)
-            _check_not_collapsed(name, artifact.facts)
+            _check_not_collapsed(name, artifact.facts, self.classes)
             network: nn.Module
             if self.scenario.gan == "cgan":
                 network = conditional = cgan.ConditionalGenerator(shape, self.num_classes, width)
@@ -236,13 +269,33 @@ class Workbench:
                 )
             network.load_state_dict(artifact.tensors)
             network.to(self.device).to(memory_format=torch.channels_last).eval()
-        return ClassGenerators(generators, self.base)
+        return ClassGenerators(generators, self.base, self.classes)
 
     @cached_property
     def log(self) -> Mapping[str, Tensor]:
-        """Parameter name -> the sum of its updates by batches that held forget samples."""
-        tensors = self._artifact("log").tensors
-        return {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        """Parameter name -> the sum of its updates by batches that held forget samples.
+
+        Raises InvalidRequest where the base model comes from a file, and DataError for a log that
+        is of another base model.
+        """
+        return {name: tensor.to(self.device) for name, tensor in self._logged().tensors.items()}
+
+    def _logged(self) -> Artifact:
+        """The training log. Raises DataError if it is that of another base model."""
+        log, base = self._artifact(LOG), self._artifact("base")
+        if log.facts["base"] != checksum(base.tensors):
+            place, name = self._stored(LOG)
+            raise DataError(
+                f"the training log in {place} is of another base model than the one there, which "
+                f"was made anew since; remove {name}.* from there, or choose another folder "
+                "(--artifacts)"
+            )
+        return log
+
+    def _stored(self, name: str) -> tuple[str, str]:
+        """Where artifacts lie, and what the files of this one are called."""
+        kind, description = self._describe(name)
+        return self._place, f"{kind}-{key_of(description)}"
 
     def shown(self, name: str, labels: Tensor, rng: torch.Generator) -> Tensor:
         """What the inverted generator of this name makes when it is fed `labels` (n,)."""
@@ -264,14 +317,17 @@ class Workbench:
         """Names of the artifacts that trials need, in stages; parts of one stage are independent.
 
         Each name is one for `prepare`. `expensive` names groups of metrics to be measured;
-        `generators` is how many inverted ones a method takes that needs them.
+        `generators` is how many inverted ones a method takes that needs them. Raises InvalidRequest
+        for the training log of a base model that comes from a file.
         """
         stages = [["base", "retrained"], ["reference"]] if self.has_data else [["base"], []]
-        if Access.LOG in needs:
-            stages[0].append("log")
-        stages[1] += self._generators(needs, generators)
+        stages[-1] += self._generators(needs, generators)
         if "synthetic" in expensive:
-            stages[1] += recipes.holdouts()
+            stages[-1] += recipes.holdouts()
+        if Access.LOG in needs:
+            # Recorded while the base model is trained: what makes the one makes the other.
+            self._describe(LOG)
+            stages[:1] = [[LOG, "retrained"], ["base"]]
         if "anamnesis" in expensive:
             stages.append(["relearning"])
         return [stage for stage in stages if stage]
@@ -287,7 +343,17 @@ class Workbench:
     def is_prepared(self, name: str) -> bool:
         """Whether the artifact of this name is in the store, whole."""
         kind, description = self._describe(name)
-        return self._store.has(kind, description)
+        if not self._store.has(kind, description):
+            return False
+        # A log of another base model is looked at once more when it is prepared, and refused.
+        return name != LOG or (self.is_prepared("base") and self._log_belongs())
+
+    def _log_belongs(self) -> bool:
+        try:
+            self._logged()
+        except DataError:
+            return False
+        return True
 
     def prepare(self, name: str) -> dict[str, Any]:
         """Build one prerequisite unless it is there; says what came of it.
@@ -295,9 +361,9 @@ class Workbench:
         "origin" is cached, built or rebuilt, "seconds" what building cost, "note" what was set
         aside as damaged. Raises Diverged or GeneratorError where training fails.
         """
-        artifact = self._artifact(name)
+        artifact = self._logged() if name == LOG else self._artifact(name)
         if name.startswith(GAN):
-            _check_not_collapsed(name, artifact.facts)
+            _check_not_collapsed(name, artifact.facts, self.classes)
         return {"origin": artifact.origin, "seconds": artifact.seconds, "note": artifact.note}
 
     def warm_up(self, needs: frozenset[Access], expensive: tuple[str, ...] = ()) -> None:
@@ -370,6 +436,7 @@ class Workbench:
             self.scenario.forget,
             self.num_classes,
             self.image_shape,
+            self.classes,
         )
 
     def _kept(self, kind: Access, cut: Callable[[tuple[int, ...]], Samples]) -> Samples:
@@ -405,15 +472,16 @@ class Workbench:
         """What the artifacts behind `needs`, once granted, cost when they were built (seconds)."""
         parts = self._generators(needs, generators)
         if Access.LOG in needs:
-            parts.append("log")
+            parts.append(LOG)
         # What was granted has been fetched, and its cost noted, already.
         return sum(self._seconds[part] for part in parts)
 
-    def _artifact(self, name: str) -> Artifact:
+    def _artifact(self, name: str, build: Callable[[], Built] | None = None) -> Artifact:
+        """The artifact of this name; what is missing is built in its own way, or by `build`."""
         builders: dict[str, Callable[[], Built]] = {
             "base": self._obtain_base,
             "retrained": self._retrain,
-            "log": self._record_log,
+            LOG: self._record_log,
             "reference": self._measure_references,
             "relearning": lambda: ({}, asdict(self.relearn(self.retrained))),
         }
@@ -421,9 +489,8 @@ class Workbench:
             builders[name] = partial(self._train_gan, name)
         elif name not in builders:
             builders[name] = partial(self._invert, name)
-        build = builders[name]
         kind, description = self._describe(name)
-        artifact = self._store.obtain(kind, description, build)
+        artifact = self._store.obtain(kind, description, build or builders[name])
         self._seconds[name] = artifact.seconds
         return artifact
 
@@ -431,7 +498,8 @@ class Workbench:
     def _origin(self) -> Origin:
         dataset = self._raw.fingerprint if self.has_data else None
         weights = None if self._given is None else self._given.fingerprint
-        return Origin(dataset, weights, self.image_shape)
+        held_out = None if self._held_out is None else self._held_out.fingerprint
+        return Origin(dataset, weights, self.image_shape, held_out)
 
     def _describe(self, name: str) -> tuple[str, dict[str, Any]]:
         return recipes.describe(name, self.scenario, self._origin)
@@ -457,7 +525,10 @@ class Workbench:
         shape, classes = self.image_shape, self.num_classes
         models.check_weights(scenario.model, shape, classes, scenario.width, self._given)
         model = self._fresh_model(seed=0)
-        model.load_state_dict(load_tensors(self._given.path.read_bytes()), strict=False)
+        content = self._given.path.read_bytes()
+        if not hashlib.sha256(content).hexdigest().startswith(self._given.fingerprint):
+            raise DataError(f"{self._given.path}: was changed while it was read; try again")
+        model.load_state_dict(load_tensors(content))
         return _state(model), {}
 
     def _invert(self, name: str) -> Built:
@@ -504,8 +575,11 @@ class Workbench:
         return {}, facts
 
     def _record_log(self) -> Built:
-        """The base model's training once more, with the updates of the batches that held forget
-        samples written down (Graves et al. 2020).
+        """The base model's training, with the updates of the batches that held forget samples
+        summed up (Graves et al. 2020).
+
+        Where the base model is missing, it is this training's. Where it is there, it is trained
+        once more for the log alone, and DataError raised if something else comes of it.
 
         One sum answers this forget request. A log that can answer every request keeps the updates
         of all batches; what that takes is in the facts, in bytes.
@@ -526,15 +600,36 @@ class Workbench:
                     summed[name] += parameter.detach() - before[name]
                 before[name].copy_(parameter.detach())
 
-        self._train(self.dataset.train, scenario.seed, model, record)
+        def train() -> Built:
+            return self._train(self.dataset.train, scenario.seed, model, record)
+
+        base = self._artifact("base", train).tensors
+        if not batches["all"]:
+            train()
+            self._check_trained_alike(model, base)
         size = sum(value.numel() * value.element_size() for value in summed.values())
         return summed, {
+            "base": checksum(base),
             "batches": batches["all"],
             "batches_with_forget_samples": batches["with_forget_samples"],
             "bytes": size,
             "bytes_of_sums_per_class": size * self.num_classes,
             "bytes_of_a_full_log": size * batches["all"],
         }
+
+    def _check_trained_alike(self, model: nn.Module, base: Mapping[str, Tensor]) -> None:
+        """Raises DataError if the weights of `model` are not those of the base model."""
+        pairs = [(p.detach().cpu().double(), base[n].double()) for n, p in model.named_parameters()]
+        apart = sum(float((own - theirs).square().sum()) for own, theirs in pairs) ** 0.5
+        distance = apart / sum(float(theirs.square().sum()) for _, theirs in pairs) ** 0.5
+        if not distance <= SAME_TRAINING:
+            place, name = self._stored("base")
+            raise DataError(
+                f"the base model in {place} was trained otherwise than here and now (other "
+                f"threads, device or versions? its weights are {100 * distance:.2g} % apart), so "
+                "that its training log cannot be made; choose another folder (--artifacts), or "
+                f"remove {name}.* from there, so that both are made together"
+            )
 
     def _train(
         self,
@@ -666,11 +761,13 @@ def _versions(samples: Samples) -> tuple[int, int]:
     return samples.images._version, samples.labels._version
 
 
-def _check_not_collapsed(name: str, facts: Mapping[str, Any]) -> None:
+def _check_not_collapsed(name: str, facts: Mapping[str, Any], names: Sequence[str]) -> None:
     if facts["collapsed"]:
+        label = name.removeprefix(GAN)
+        whose = "all classes" if label == ALL_CLASSES else labelled([int(label)], names)
         shares = ", ".join(f"{share:.0%}" for share in facts["shares"])
         raise GeneratorError(
-            f"the GAN of class {name.removeprefix(GAN)} collapsed in each of "
+            f"the GAN of {whose} collapsed in each of "
             f"{len(facts['shares'])} trainings ({shares} of its samples are classified as their "
             f"class, over the share of real ones; {GAN_PASS_SHARE:.0%} is needed); train for "
             "longer or shorter (scenario.gan_steps), or choose another seed or --gan"

@@ -37,6 +37,22 @@ def complete(table: pa.Table) -> pa.Table:
     return table.filter(pc.equal(table["state"], State.COMPLETE))
 
 
+def lowest_forget(table: pa.Table) -> float | None:
+    """The lowest forget accuracy (percent) of a complete trial; None if there is none."""
+    lowest: float | None = pc.min(_steered(table)["_forget_accuracy"]).as_py()
+    return lowest
+
+
+def why_none(table: pa.Table) -> str:
+    """One line on a table without complete trials: how many ended how, and why the first did."""
+    if table.num_rows == 0:
+        return "no trial has settled yet"
+    states = table["state"].to_pylist()
+    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted({*states}))
+    first = next((reason for reason in table["reason"].to_pylist() if reason), "nothing")
+    return f"no trial completed ({counts}); the first said: {first}"
+
+
 def by_gap(table: pa.Table, top: int | None = None) -> pa.Table:
     """Complete trials by their gap to the retrained model, smallest first; where the objective was
     synthetic, by their distance to the ideal. All, or the first `top`.
@@ -66,13 +82,11 @@ def pareto(table: pa.Table) -> pa.Table:
     By forget accuracy; of trials alike in both, the first of `by_gap`'s ties stands for all.
     """
     keys = [("_forget_accuracy", "ascending"), ("_retain_accuracy", "descending")]
-    ordered = _ordered(_steered(table), keys)
-    retain = np.array([figures(row).retain for row in ordered.to_pylist()])
-    if len(retain) == 0:
-        return ordered
+    ordered = _sorted(_steered(table), keys)
+    retain = ordered["_retain_accuracy"].to_numpy()
     # In this order a trial is beaten exactly when an earlier one retains at least as much.
-    best_before = np.concatenate([[-np.inf], np.maximum.accumulate(retain)[:-1]])
-    return ordered.filter(pa.array(retain > best_before))
+    best_before = np.concatenate([[-np.inf], np.maximum.accumulate(retain)])[: len(retain)]
+    return _without_keys(ordered.filter(pa.array(retain > best_before)))
 
 
 def _steered(table: pa.Table) -> pa.Table:
@@ -88,12 +102,19 @@ def _steered(table: pa.Table) -> pa.Table:
 def _ordered(
     steered: pa.Table, keys: Sequence[tuple[str, str]], top: int | None = None
 ) -> pa.Table:
-    ties = ["m_synthetic_retain_kl", "unlearn_seconds", "study", "number"]
     if top is not None and top < steered.num_rows:
         # Of a million rows only those need sorting that can be among the first.
         name, order = keys[0]
         sign = 1 if order == "ascending" else -1
         first = sign * steered[name].to_numpy()
         steered = steered.filter(pa.array(first <= np.partition(first, top - 1)[top - 1]))
-    ordered = steered.sort_by([*keys, *((name, "ascending") for name in ties)])
-    return ordered.drop_columns([f"_{name}" for name in FIGURES]).slice(0, top)
+    return _without_keys(_sorted(steered, keys)).slice(0, top)
+
+
+def _sorted(steered: pa.Table, keys: Sequence[tuple[str, str]]) -> pa.Table:
+    ties = ["m_synthetic_retain_kl", "unlearn_seconds", "study", "number"]
+    return steered.sort_by([*keys, *((name, "ascending") for name in ties)])
+
+
+def _without_keys(steered: pa.Table) -> pa.Table:
+    return steered.drop_columns([f"_{name}" for name in FIGURES])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search.analysis.sheets import Cell, Line, Sheet, cell
+from trainables.classes import short
 from trainables.outcome import State
 
 Row = Mapping[str, Any]
@@ -49,15 +50,16 @@ class Target:
 
 def sheet(targets: Sequence[Target], classes: Sequence[str], split: str = "test") -> Sheet:
     """Two lines for each target, the unlearned and the retrained model; a column for each class,
-    in percent."""
+    in percent. Classes are told by number and name."""
+    names = [short(label, classes) for label in range(len(classes))]
     lines = []
     for target in targets:
-        name = classes[target.label]
+        name = names[target.label]
         found = target.accuracies(split, len(classes))
         lines.append(Line([name, "unlearned"], found, len(target.repeats), target.remark))
         retrained = target.references(split, len(classes))
         lines.append(Line([name, "retrained"], retrained, 1 if target.retrained else 0))
-    return Sheet(["forget", "model"], list(classes), lines)
+    return Sheet(["forget", "model"], names, lines)
 
 
 def summary(targets: Sequence[Target], num_classes: int, split: str = "test") -> dict[str, float]:

@@ -60,8 +60,9 @@ def as_markdown(sheet: Sheet) -> str:
     rows = [[*sheet.about, *sheet.columns], ["---"] * (len(sheet.about) + len(sheet.columns))]
     for line in sheet.lines:
         marked = [f"**{cell}**" if cell.best else str(cell) for cell in line.cells]
-        rows.append([text.replace("|", r"\|") for text in (*_labels(line), *marked)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+        rows.append([*_labels(line), *marked])
+    shown = [[text.replace("|", r"\|") for text in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in shown) + "\n"
 
 
 def as_latex(sheet: Sheet) -> str:
@@ -108,6 +109,11 @@ def as_csv(sheet: Sheet) -> str:
     return out.getvalue()
 
 
+_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+}
+
 FORMS = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
 
 
@@ -117,6 +123,4 @@ def _labels(line: Line) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, f"\\{character}")
-    return text
+    return "".join(_LATEX.get(character, character) for character in text)

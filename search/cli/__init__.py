@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 import typer
 
 from search.cli import answers, clusters, listing, running, studying
+from search.cli.streams import guarded
+from search.forgetune import foreign
 
 app = typer.Typer(
     help="Hyperparameter search for machine unlearning.",
@@ -35,32 +36,20 @@ INTERRUPTED = 130
 """Exit code of a command that was interrupted by Ctrl-C, as Typer and shells have it."""
 
 
-def _check_packages() -> None:
-    """Our import names are generic; say so if others' packages took their place."""
-    import importlib.util
-
-    for package, file in (("trainables", "errors.py"), ("spaces", "mugan.py")):
-        found = importlib.util.find_spec(package)
-        where = found.origin if found and found.origin else "nowhere"
-        if not Path(where).with_name(file).exists():
-            _refuse(
-                f"the package {package!r} found at {where} is not forgetune's; "
-                "uninstall the other one or use a virtual environment of its own"
-            )
-
-
+@guarded()
 def main() -> None:
     """Entry point. Errors end in one line and exit code 2."""
-    _check_packages()
+    if (wrong := foreign()) is not None:
+        _refuse(wrong)
+    from search.connection import kept
     from trainables.errors import ForgetuneError
 
     arguments = sys.argv[1:] or ["--help"]
     try:
-        code = app(arguments, prog_name="forgetune", standalone_mode=False)
+        with kept():  # one Ray for all studies of a command
+            code = app(arguments, prog_name="forgetune", standalone_mode=False)
     except ForgetuneError as error:
         _refuse(str(error))
-    except BrokenPipeError:
-        sys.exit(1)
     except Exception as error:
         # Typer brings a click of its own, whose errors of usage can be told by this alone.
         if not hasattr(error, "format_message"):
@@ -76,5 +65,7 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"forgetune: {message}", file=sys.stderr)
+    # Names of files and keys may hold anything.
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    print(f"forgetune: {line}", file=sys.stderr)
     sys.exit(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -19,48 +20,74 @@ def best(
         typer.Option(help="best retain accuracy among those that forget to this (percent)"),
     ] = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="the Pareto front")] = False,
-    top: Annotated[int, typer.Option(help="how many", min=1)] = 5,
+    top: Annotated[int, typer.Option(help="how many", min=1, max=10**9)] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
     as_toml: Annotated[
         bool, typer.Option("--toml", help="the first as a file for `forgetune run` and `trial`")
     ] = False,
     results: Results = Path("results"),
 ) -> None:
-    """Best configurations: by gap to the retrained model unless told otherwise."""
+    """Best configurations of each scenario: by gap to the retrained model unless told otherwise.
+
+    Trials of different datasets, models or forget classes are never ranked against each other.
+    """
     from search import results as store
     from search import tables
     from search.analysis import best as select
+    from search.scenarios import comparable
     from trainables.errors import InvalidRequest
 
     if pareto and forget_at_most is not None:
         raise InvalidRequest("give --pareto or --forget-at-most, not both")
     if as_json and as_toml:
         raise InvalidRequest("give --json or --toml, not both")
-    table = scan(results, study)
     if pareto:
-        chosen, title = select.pareto(table), "Pareto front"
+        title = "Pareto front"
     elif forget_at_most is not None:
-        chosen = select.by_retain(table, forget_at_most, top)
         title = f"Best retain accuracy with forget accuracy of at most {forget_at_most:g} %"
     else:
-        chosen, title = select.by_gap(table, top), "Smallest gap"
-    if chosen.num_rows == 0:
-        raise InvalidRequest(nothing_found(table, forget_at_most))
-    rows = chosen.to_pylist()
+        title = "Smallest gap"
+    groups, damaged = comparable(results, study)
+    tell(damaged)
+    found, without = [], []
+    for group in groups:
+        if pareto:
+            chosen = select.pareto(group.table)
+        elif forget_at_most is not None:
+            chosen = select.by_retain(group.table, forget_at_most, top)
+        else:
+            chosen = select.by_gap(group.table, top)
+        if chosen.num_rows:
+            found.append((group.title, chosen.to_pylist()))
+        else:
+            without.append((group.title, nothing_found(group.table, forget_at_most)))
+    reasons = [f"{about}: {reason}" for about, reason in without]
+    if not found and len(without) == 1:
+        raise InvalidRequest(without[0][1])
+    if not found:
+        raise InvalidRequest("; ".join(reasons) or nothing_settled(results, study))
+    for reason in reasons:
+        print(f"forgetune: {reason}", file=sys.stderr)
     if as_json:
-        print(tables.as_json(rows))
+        print(tables.as_json([row for _, rows in found for row in rows]))
     elif as_toml:
-        described = store.load_json(store.study_folder(results, rows[0]["study"]) / "study.json")
+        if len(found) > 1:
+            known = ", ".join(f"{rows[0]['study']} ({about})" for about, rows in found)
+            raise InvalidRequest(
+                f"there are {len(found)} scenarios; name a study, the best of each: {known}"
+            )
+        first = found[0][1][0]
+        described = store.load_json(store.study_folder(results, first["study"]) / "study.json")
         if not described or "spec" not in described:
-            raise InvalidRequest(f"study.json of {rows[0]['study']} is missing or not readable")
-        print(tables.as_toml(rows[0], described["spec"]), end="")
+            raise InvalidRequest(f"study.json of {first['study']} is missing or not readable")
+        print(tables.as_toml(first, described["spec"]), end="")
     else:
         from rich.console import Console
 
-        several = len({row["study"] for row in rows}) > 1
-        tables.show(Console(), tables.configurations(title, rows, several))
+        for about, rows in found:
+            tables.show(Console(), tables.configurations(f"{title} on {about}", rows))
         if study:
-            show_agreement(table)
+            show_agreement(groups[0].table)
 
 
 def importance(
@@ -137,7 +164,7 @@ def query(
     results: Results = Path("results"),
 ) -> None:
     """SQL over all results (DuckDB): the views trials, studies and curves. Read-only."""
-    from search.query import Query, write
+    from search.query import Query, cells, write
     from trainables.errors import InvalidRequest, unknown
 
     styles = ("table", "csv", "json", "parquet")
@@ -145,26 +172,27 @@ def query(
         raise InvalidRequest(unknown("format", style, styles))
     if bool(sql) == schema:
         raise InvalidRequest("give one SELECT in quotes, or --schema")
+    if style == "parquet" and output is None:
+        raise InvalidRequest("Parquet is no text: give a file (--output)")
+    options.check_file("--output", output)
     database = Query(results)
     for damage in database.damaged:
         print(f"forgetune: left out {damage}", file=sys.stderr)
-    found = database.run(sql) if sql else database.schema()
+    found = database.run(sql, as_text=style != "parquet") if sql else database.schema()
     if style != "table" or output is not None:
         write(found, "csv" if style == "table" else style, output)
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from search.tables import show
 
-    table = Table(*found.column_names)
-    for row in found.to_pylist():
-        table.add_row(*("-" if value is None else _plain(value) for value in row.values()))
+    table = Table(*map(escape, found.column_names))
+    for row in cells(found):
+        table.add_row(*map(Text, row))
     show(Console(), table)
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def status(
@@ -196,11 +224,13 @@ def status(
     for item in found:
         for state, count in sorted(item.states.items()):
             if state != "complete":
-                console.print(f"{item.name}: {count} {state}", highlight=False)
+                console.print(f"{item.name}: {count} {state}", markup=False, highlight=False)
         if item.advice:
-            console.print(f"{item.name}: {item.advice}", highlight=False, soft_wrap=True)
+            advice = f"{item.name}: {item.advice}"
+            console.print(advice, markup=False, highlight=False, soft_wrap=True)
         for damage in item.damaged:
-            console.print(f"damaged: {damage}", highlight=False, soft_wrap=True)
+            told = f"damaged: {damage}"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def follow_job(jobs: Any, name: str) -> None:
@@ -229,34 +259,39 @@ def show_agreement(table: Any) -> None:
         console.print(f"synthetic and real validation rank the trials alike to {found}")
 
 
-def scan(results: Path, study: str | None) -> Any:
+def scan(results: Path, study: str) -> Any:
+    """All trials of a study; damaged files are told, and a study without trials is refused."""
     from search import results as store
     from trainables.errors import InvalidRequest
 
     table, damaged = store.examine(results, study)
-    names = store.study_names(results)
-    for item in damaged:
-        print(f"forgetune: left out {item}", file=sys.stderr)
+    tell(damaged)
     if table.num_rows == 0:
-        if not names:
-            store.existing(results, study or "")
-        raise InvalidRequest(f"no trial of {study or 'any study'} in {results} has settled yet")
+        raise InvalidRequest(nothing_settled(results, study))
     return table
 
 
+def tell(damaged: Sequence[Any]) -> None:
+    for item in damaged:
+        print(f"forgetune: left out {item}", file=sys.stderr)
+
+
+def nothing_settled(results: Path, study: str | None) -> str:
+    from search import results as store
+
+    if not store.study_names(results):
+        store.existing(results, study or "")
+    return f"no trial of {study or 'any study'} in {results} has settled yet"
+
+
 def nothing_found(table: Any, forget_at_most: float | None) -> str:
-    from search.analysis.best import complete, figures
+    from search.analysis.best import complete, lowest_forget, why_none
 
     done = complete(table).num_rows
     if forget_at_most is not None and done:
-        lowest = min(figures(row).forget for row in complete(table).to_pylist())
+        lowest = lowest_forget(table)
         return (
             f"none of {done} trials forgets to {forget_at_most:g} %; the lowest forget accuracy "
             f"is {lowest:.1f} %"
         )
-    states: dict[str, int] = {}
-    for state in table["state"].to_pylist():
-        states[state] = states.get(state, 0) + 1
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    first = next((reason for reason in table["reason"].to_pylist() if reason), "")
-    return f"no trial completed ({counts}); the first said: {first}"
+    return why_none(table)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
 SpecFile = Annotated[
     Optional[Path],  # noqa: UP045 (typer reads this form)
-    typer.Argument(help="TOML file that describes the study", metavar="[SPEC.toml]"),
+    typer.Argument(
+        help="TOML file that describes the study; - reads standard input", metavar="[SPEC.toml]"
+    ),
 ]
 
 
@@ -53,7 +58,9 @@ Model = Annotated[Optional[str], typer.Option(help="allcnn, vgg16 or resnet9")] 
 Width = Annotated[Optional[float], typer.Option(help="factor on AllCNN's channels")]  # noqa: UP045
 Forget = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option(help="class to forget, by number or name; repeat for several"),
+    typer.Option(
+        help="class to forget, by name or number (from 0), a name first; repeat for several"
+    ),
 ]
 Gan = Annotated[
     Optional[str],  # noqa: UP045
@@ -68,6 +75,26 @@ Precision = Annotated[
 Weights = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help=".safetensors file of the base model, which is then not trained"),
+]
+ValidationFrom = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        help="where validation images are taken from: training, or test (half of each class) "
+        "[default: training; test with --weights]"
+    ),
+]
+ValidationFraction = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        help="share of the training images that is for validation [default: suits the dataset]"
+    ),
+]
+HeldOut = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        help="text file of the training images that are for validation, one a line: an index, or "
+        "a path below train/"
+    ),
 ]
 ImageSize = Annotated[
     Optional[str],  # noqa: UP045
@@ -115,8 +142,12 @@ def scenario(
     weights: Path | None = None,
     image_size: str | None = None,
     precision: str | None = None,
+    validation_from: str | None = None,
+    validation_fraction: float | None = None,
+    held_out: Path | None = None,
 ) -> dict[str, Any]:
-    """The scenario of a specification, as far as it was given."""
+    """The scenario of a specification, as far as it was given, with --forget's words as they are:
+    see `load`."""
     return given(
         dataset=dataset,
         model=model,
@@ -126,14 +157,27 @@ def scenario(
         weights=None if weights is None else str(weights),
         image_size=None if image_size is None else _pixels(image_size),
         precision=precision,
+        validation_from=validation_from,
+        validation_fraction=validation_fraction,
+        held_out=None if held_out is None else str(held_out),
     )
+
+
+def load(path: Path | None, given: dict[str, Any], places: Any) -> Any:
+    """The specification that a file and the options describe. What the words of --forget say shows
+    only in the dataset, which is read for it. Raises InvalidRequest."""
+    from search import spec as specs
+
+    loaded = specs.load_spec(path, given)
+    words = given.get("scenario", {}).get("forget")
+    return specs.with_words(loaded, words, places) if words else loaded
 
 
 def _pixels(text: str) -> list[int]:
     from trainables.errors import InvalidRequest
 
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+    if len(parts) > 2 or not all(re.fullmatch(r"0*[1-9][0-9]{,8}", part) for part in parts):
         raise InvalidRequest(
             f"--image-size {text!r}: give pixels, as 32 or as 28x32 (rows x columns)"
         )
@@ -149,12 +193,14 @@ def zero_shot(overrides: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def writing(option: str, path: Path) -> Iterator[None]:
     """Tells what could not be written, in one line."""
-    from trainables.errors import InvalidRequest
+    from trainables.errors import ForgetuneError, InvalidRequest
 
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError) as error:
+        if isinstance(error, ForgetuneError):
+            raise
+        reason = getattr(error, "strerror", None) or error
         raise InvalidRequest(f"{option} {path}: cannot be written ({reason})") from None
 
 
@@ -162,8 +208,58 @@ def check_file(option: str, path: Path | None) -> None:
     """Refuses, before any work is done, a file that cannot be written in the end."""
     from trainables.errors import InvalidRequest
 
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    if path is None:
+        return
+    there = _there(option, path)
+    if there == "folder" or _there(option, path.parent) != "folder":
         raise InvalidRequest(f"{option} {path}: give a file in a folder that is there")
+    target = path if there == "device" else path.parent
+    if not os.access(target, os.W_OK):
+        raise InvalidRequest(f"{option} {path}: cannot be written (no permission for {target})")
+
+
+def check_weights(option: str, path: Path | None) -> None:
+    """`check_file` for weights, whose format their name must not belie."""
+    from trainables.errors import InvalidRequest
+    from trainables.files import check_weights_name
+
+    check_file(option, path)
+    if path is not None:
+        try:
+            check_weights_name(path)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{option} {error}") from None
+
+
+def check_folder(option: str, path: Path | None) -> None:
+    """Refuses, before any work is done, a folder that cannot be there or be made in the end."""
+    from trainables.errors import InvalidRequest
+
+    if path is None:
+        return
+    place = path.absolute()
+    while (found := _there(option, place)) is None:
+        place = place.parent
+    if found != "folder":
+        raise InvalidRequest(f"{option} {path}: {place} is no folder")
+    if not os.access(place, os.W_OK):
+        raise InvalidRequest(f"{option} {path}: cannot be written (no permission for {place})")
+
+
+def _there(option: str, path: Path) -> Literal["folder", "file", "device"] | None:
+    """What is at a path. Refuses a path where nothing can be."""
+    from trainables.errors import InvalidRequest
+
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidRequest(f"{option} {path}: cannot be written ({reason})") from None
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "file" if stat.S_ISREG(mode) else "device"
 
 
 def settings(texts: list[str] | None) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -17,6 +20,7 @@ from search.cli.options import (
     Dataset,
     Forget,
     Gan,
+    HeldOut,
     ImageSize,
     Method,
     Metrics,
@@ -28,6 +32,8 @@ from search.cli.options import (
     Results,
     Set,
     SpecFile,
+    ValidationFraction,
+    ValidationFrom,
     Weights,
     Width,
     ZeroShot,
@@ -45,6 +51,9 @@ def run(
     gan: Gan = None,
     precision: Precision = None,
     weights: Weights = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     zero_shot: ZeroShot = False,
     image_size: ImageSize = None,
     trials: Annotated[OptionalInt, typer.Option(help="trials in all [default: 100]")] = None,
@@ -89,6 +98,21 @@ def run(
     retries: Annotated[
         OptionalInt, typer.Option(help="further attempts when a worker dies [default: 3]")
     ] = None,
+    retry: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="run trials again that ended so: crashed, oom, timeout, diverged, starved or "
+            "pruned; repeat for several",
+            metavar="STATE",
+        ),
+    ] = None,
+    give_up_after: Annotated[
+        OptionalInt,
+        typer.Option(
+            help="end the run when so many trials crashed alike before any ended otherwise; "
+            "0: never [default: 3]"
+        ),
+    ] = None,
     trial_timeout: Annotated[OptionalFloat, typer.Option(help="seconds [default: none]")] = None,
     time_budget: Annotated[
         OptionalFloat, typer.Option(help="seconds after which no trial begins [default: none]")
@@ -107,19 +131,22 @@ def run(
 ) -> None:
     """Run or continue a study: 100 trials of MuGAN on digits unless told otherwise.
 
-    Interrupted, it goes on where it was when the same command is given again.
+    Interrupted, it goes on where it was when the same command is given again. Exit code 1 if no
+    trial is complete in the end.
     """
     from rich.console import Console
 
-    from search import spec as specs
+    from search import again
+    from search.analysis import kept
     from search.mirror import place_of
     from search.progress import Progress
+    from search.results import load_json
     from search.study import Study
 
     resources = {
         "cpus_per_trial": cpus_per_trial,
         "gpus_per_trial": gpus_per_trial,
-        "fuse": int(fuse) if fuse is not None and fuse.isdecimal() else fuse,
+        "fuse": int(fuse) if fuse is not None and re.fullmatch("[0-9]{1,9}", fuse) else fuse,
     }
     overrides = options.given(
         name=name,
@@ -133,36 +160,44 @@ def run(
         pruner=pruner,
         curves=curves,
         retries=retries,
+        give_up_after=give_up_after,
         trial_timeout=trial_timeout,
         time_budget=time_budget,
         concurrency=concurrency,
         scenario=options.scenario(
-            dataset, model, width, forget, gan, weights, image_size, precision
+            *(dataset, model, width, forget, gan, weights, image_size, precision),
+            *(validation_from, validation_fraction, held_out),
         ),
         space=options.settings(settings),
         resources=options.given(**resources),
     )
     if zero_shot:
         overrides = options.zero_shot(overrides)
-    if save is not None:
-        options.check_file("--save", save)
+    options.check_weights("--save", save)
+    again.checked(retry or [])
     progress = Progress(Console(stderr=True))
+    places = options.places(data, artifacts)
     study = Study(
-        specs.load_spec(spec, overrides),
-        root=results,
-        places=options.places(data, artifacts),
-        address=address,
+        options.load(spec, overrides, places), root=results, places=places, address=address
     )
     progress.say(f"study {study.name} in {place_of(study.folder)}")
-    finished = study.run(progress)
-    _show_findings(study, results)
+    progress.say(f"forgetting {study.forgotten}")
+    finished = study.run(progress, retry=retry or [])
+    found = _show_findings(study, results)
     if save is not None:
         with options.writing("--save", save):
             saved = study.save_best(save)
-        told = f"the best trial's weights are in {save}" if saved else "there is no model to save"
-        progress.say(told)
+        if saved:
+            chosen, described = study.best(), load_json(study.folder / "study.json") or {}
+            assert chosen is not None
+            _tell_saved(progress, save, kept.of_row(chosen), described.get("references", {}))
+        else:
+            progress.say("there is no model to save")
     if not finished:
         progress.say("the time budget is over; give the same command again to go on")
+    if not found:
+        _say_how_to_go_on(study, progress)
+        raise typer.Exit(1)
 
 
 def submit(
@@ -197,6 +232,9 @@ def prepare(
     forget: Forget = None,
     gan: Gan = None,
     weights: Weights = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     zero_shot: ZeroShot = False,
     image_size: ImageSize = None,
     settings: Set = None,
@@ -211,20 +249,26 @@ def prepare(
     """Build ahead what the trials of a study share: models, generators, references."""
     from rich.console import Console
 
-    from search import spec as specs
     from search.progress import Progress
     from search.study import Study
 
     overrides = options.given(
         method=method,
         metrics=metrics or None,
-        scenario=options.scenario(dataset, model, width, forget, gan, weights, image_size),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, weights, image_size, None),
+            *(validation_from, validation_fraction, held_out),
+        ),
         space=options.settings(settings),
     )
     if zero_shot:
         overrides = options.zero_shot(overrides)
-    study = Study(specs.load_spec(spec, overrides), places=options.places(data, artifacts))
-    study.prepare(Progress(Console(stderr=True)))
+    options.check_folder("--preview", preview)
+    places = options.places(data, artifacts)
+    study = Study(options.load(spec, overrides, places), places=places)
+    progress = Progress(Console(stderr=True))
+    progress.say(f"forgetting {study.forgotten}")
+    study.prepare(progress)
     if preview is not None:
         with options.writing("--preview", preview):
             for path in study.preview(preview):
@@ -241,6 +285,9 @@ def trial(
     gan: Gan = None,
     precision: Precision = None,
     weights: Weights = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     zero_shot: ZeroShot = False,
     image_size: ImageSize = None,
     settings: Set = None,
@@ -262,22 +309,27 @@ def trial(
     import json
     from dataclasses import asdict
 
+    options.check_weights("--save", save)
     from rich.console import Console
 
     from search import spec as specs
     from search.progress import Progress
     from trainables import methods as known
-    from trainables.errors import InvalidRequest
+    from trainables.errors import InvalidRequest, shortened
     from trainables.outcome import State
+    from trainables.scenario import MOST_SEED
     from trainables.trial import run_trial
     from trainables.workbench import save_model, shared_workbench, use_threads
 
+    if seed > MOST_SEED:
+        raise InvalidRequest(f"--seed is {shortened(seed)}: possible: 0 to {MOST_SEED}")
     overrides = options.given(
         method=method,
         metrics=metrics or None,
         trial_timeout=trial_timeout,
         scenario=options.scenario(
-            dataset, model, width, forget, gan, weights, image_size, precision
+            *(dataset, model, width, forget, gan, weights, image_size, precision),
+            *(validation_from, validation_fraction, held_out),
         ),
         space=options.settings(settings),
     )
@@ -286,27 +338,29 @@ def trial(
     if spec is None:  # of no study, whose samples it could share
         overrides["pool_samples"] = False
     places = options.places(data, artifacts)
-    loaded = specs.load_spec(spec, overrides)
+    loaded = options.load(spec, overrides, places)
     resolved = specs.resolve(loaded, places)
     for key, value in loaded.space.items():
         if isinstance(value, list) or (isinstance(value, str) and ".." in value):
             raise InvalidRequest(f"{key} = {value!r}: a trial has one value of each hyperparameter")
     values: dict[str, Any] = dict(loaded.space)
     chosen = known.make(resolved.method, values)
-    if save is not None:
-        options.check_file("--save", save)
     use_threads(resolved.resources.cpus_per_trial)  # as a study's workers do, for equal numbers
     bench = shared_workbench(specs.scenario_of(resolved), places)
+    forgotten = specs.forgotten(resolved, places)
     with Progress(Console(stderr=True)) as progress:
+        progress.say(f"forgetting {forgotten}")
+        for note in specs.notes(resolved, places):
+            progress.say(note)
         expensive = specs.measured(resolved)
         generators = getattr(chosen, "generators", 0)
         stages = bench.prerequisites(chosen.needs, expensive, generators)
         names = [name for stage in stages for name in stage]
         for done, name in enumerate(names, start=1):
-            progress.doing(f"preparing {done}/{len(names)}: {name}")
+            progress.doing(f"preparing {done}/{len(names)}: {bench.title(name)}")
             found = bench.prepare(name)
             if found["origin"] != "cached":
-                progress.prepared(name, found, done, len(names))
+                progress.prepared(bench.title(name), found, done, len(names))
         progress.doing(f"unlearning with {resolved.method}")
         outcome, model_found = run_trial(
             bench,
@@ -320,26 +374,45 @@ def trial(
     if save is not None and model_found is not None:
         with options.writing("--save", save):
             save_model(model_found, save, bench.image_shape[1:])
+        # The original model is the base model itself.
+        _tell_saved(
+            progress, save, outcome.metrics, bench.references, warn=outcome.method != "original"
+        )
     if as_json:
         print(json.dumps({**asdict(outcome), "references": bench.references}, indent=2))
     else:
-        _print_outcome(outcome, bench.references)
+        _print_outcome(outcome, bench.references, forgotten)
     if outcome.state is not State.COMPLETE:
         raise typer.Exit(1)
 
 
-def _print_outcome(outcome: Any, references: dict[str, dict[str, float]]) -> None:
+def _tell_saved(
+    progress: Any,
+    path: Path,
+    metrics: Mapping[str, float | None],
+    references: Mapping[str, Mapping[str, float | None]],
+    warn: bool = True,
+) -> None:
+    """Where weights were written, and what they are worth."""
+    from search.analysis import kept
+
+    line, warning = kept.told(metrics, references)
+    progress.say(f"the unlearned weights are in {path}: {line}")
+    if warning is not None and warn:
+        progress.say(warning)
+
+
+def _print_outcome(outcome: Any, references: dict[str, dict[str, float]], forgotten: str) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from search.tables import number, show
     from trainables.outcome import METRICS
 
     values = ", ".join(f"{k}={v}" for k, v in outcome.hyperparameters.items())
-    table = Table(
-        title=f"{outcome.method}({values}), seed {outcome.seed}: {outcome.state}",
-        title_justify="left",
-    )
+    told = f"{outcome.method}({values}), seed {outcome.seed}: {outcome.state}"
+    table = Table(title=escape(f"{told}, forgetting {forgotten}"), title_justify="left")
     table.add_column("metric")
     for heading in ("base", "retrained", "unlearned"):
         table.add_column(heading, justify="right")
@@ -360,22 +433,45 @@ def _print_outcome(outcome: Any, references: dict[str, dict[str, float]]) -> Non
     )
 
 
-def _show_findings(study: Any, results: Path) -> None:
+MENDED = {
+    "oom": "fewer trials at once or smaller batches",
+    "timeout": "a longer --trial-timeout",
+}
+"""What may help trials that ended so."""
+
+
+def _say_how_to_go_on(study: Any, progress: Any) -> None:
+    """Of a study without a complete trial."""
+    states = sorted({*study.results()["state"].to_pylist()})
+    if states:
+        helps = "".join(f" ({MENDED[state]} may help)" for state in states if state in MENDED)
+        flags = " ".join(f"--retry {state}" for state in states)
+        progress.say(f"once that is mended{helps}, the same command runs them again with {flags}")
+
+
+def _show_findings(study: Any, results: Path) -> bool:
+    """Print what was found; whether any trial is complete."""
     from rich.console import Console
 
     from search import tables
     from search.analysis import best as select
     from search.mirror import place_of
+    from search.scenarios import about
 
     table = study.results()
     console = Console()
     if select.complete(table).num_rows == 0:
-        console.print(nothing_found(table, None), highlight=False, soft_wrap=True)
-        return
+        console.print(nothing_found(table, None), markup=False, highlight=False, soft_wrap=True)
+        return False
     front = select.pareto(table).to_pylist()
     chosen = select.by_gap(table, 1).to_pylist()
-    tables.show(console, tables.configurations("Pareto front", front, False))
-    tables.show(console, tables.configurations("Best configuration", chosen, False))
+    said = about(chosen[0])
+    tables.show(console, tables.configurations(f"Pareto front on {said}", front))
+    tables.show(console, tables.configurations(f"Best configuration on {said}", chosen))
     show_agreement(table)
-    where = "" if results == Path("results") else f" --results {place_of(results)}"
-    console.print(f"more: forgetune best {study.name}{where}", highlight=False, soft_wrap=True)
+    where = (
+        "" if results == Path("results") else f" --results {shlex.quote(str(place_of(results)))}"
+    )
+    again = f"more: forgetune best {study.name}{where}"
+    console.print(again, markup=False, highlight=False, soft_wrap=True)
+    return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -14,6 +16,7 @@ from search.cli.options import (
     Dataset,
     Forget,
     Gan,
+    HeldOut,
     Method,
     Metrics,
     Model,
@@ -22,8 +25,13 @@ from search.cli.options import (
     Precision,
     Results,
     Set,
+    ValidationFraction,
+    ValidationFrom,
     Width,
 )
+
+MOST = 10_000
+"""Of what is repeated: no study of repeats has been that large."""
 
 Style = Annotated[
     str, typer.Option("--format", help="text, markdown, latex or csv", metavar="FORMAT")
@@ -57,13 +65,23 @@ def compare(
     forget: Forget = None,
     gan: Gan = None,
     precision: Precision = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     trials: Annotated[
         OptionalInt, typer.Option(help="trials of each method's search [default: 100]")
     ] = None,
-    top: Annotated[int, typer.Option(help="configurations to repeat of each method", min=1)] = 3,
-    seeds: Annotated[int, typer.Option(help="repeats of each, with other seeds", min=1)] = 5,
+    top: Annotated[
+        int, typer.Option(help="configurations to repeat of each method", min=1, max=MOST)
+    ] = 3,
+    seeds: Annotated[
+        int, typer.Option(help="repeats of each, with other seeds", min=1, max=MOST)
+    ] = 5,
     base_seeds: Annotated[
-        int, typer.Option(help="base models, with other seeds, that each is repeated on", min=1)
+        int,
+        typer.Option(
+            help="base models, with other seeds, that each is repeated on", min=1, max=MOST
+        ),
     ] = 1,
     metrics: Metrics = None,
     style: Style = "text",
@@ -79,7 +97,6 @@ def compare(
     from rich.console import Console
 
     from search import comparison, tables
-    from search import spec as specs
     from search.analysis.compare import sheet
     from trainables import methods as known
 
@@ -87,16 +104,20 @@ def compare(
     overrides = options.given(
         trials=trials,
         metrics=metrics or None,
-        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, None, None, precision),
+            *(validation_from, validation_fraction, held_out),
+        ),
     )
     for name in methods:
         known.check_known(name)
-    wanted = [specs.load_spec(spec, {**overrides, "method": name}) for name in methods]
+    places = options.places(data, artifacts)
+    wanted = [options.load(spec, {**overrides, "method": name}, places) for name in methods]
     console = Console(stderr=True)
     entries = comparison.compare(
         wanted,
         results,
-        options.places(data, artifacts),
+        places,
         console,
         top=top,
         seeds=seeds,
@@ -106,6 +127,7 @@ def compare(
         f" on each of {base_seeds} base models" if base_seeds > 1 else ""
     )
     _present(sheet(entries), style, output, tables.comparison(entries, repeated))
+    _check_any_complete(row for entry in entries if not entry.reference for row in entry.repeats)
 
 
 def sensitivity(
@@ -125,15 +147,23 @@ def sensitivity(
     forget: Forget = None,
     gan: Gan = None,
     precision: Precision = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     settings: Set = None,
     paper: Annotated[
         bool, typer.Option("--paper", help="the grids of the thesis' tables 7-14")
     ] = False,
     count: Annotated[
-        int, typer.Option("--points", help="values of each range (grid) or in all (sobol)", min=1)
+        int,
+        typer.Option(
+            "--points", help="values of each range (grid) or in all (sobol)", min=1, max=MOST
+        ),
     ] = 8,
     design: Annotated[str, typer.Option(help="grid or sobol")] = "grid",
-    repeats: Annotated[int, typer.Option(help="runs of each point, with other seeds", min=1)] = 5,
+    repeats: Annotated[
+        int, typer.Option(help="runs of each point, with other seeds", min=1, max=MOST)
+    ] = 5,
     split: Annotated[
         OptionalStr,
         typer.Option("--on", help="test, validation or synthetic images [default: test]"),
@@ -158,7 +188,7 @@ def sensitivity(
     from search import sweeps, tables
     from search.analysis import sensitivity as curves
     from search.results import load_json
-    from search.spec import measured
+    from search.spec import forgotten, measured
     from trainables.errors import InvalidRequest, unknown
 
     _check_form(style, output)
@@ -174,10 +204,13 @@ def sensitivity(
     console, places = Console(stderr=True), options.places(data, artifacts)
     overrides = options.given(
         method=method,
-        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, None, None, precision),
+            *(validation_from, validation_fraction, held_out),
+        ),
     )
     about = _origin(study, spec, overrides, results, places)
-    fixed, origin = _configuration(about, results, settings)
+    fixed, origin, told = _configuration(about, results, settings)
     wanted = [_parameters(parameters)] if parameters else sweeps.paper_sweeps(about.method)
     if not wanted:
         raise InvalidRequest(f"{about.method} has none of {', '.join(sweeps.PAPER)}")
@@ -188,7 +221,9 @@ def sensitivity(
             "this study does not measure synthetic images; start from one with --metrics synthetic "
             "or --objective synthetic"
         )
-    console.print(f"all else fixed at {origin}", markup=False, highlight=False, soft_wrap=True)
+    for line in (f"forgetting {forgotten(about, places)}", f"all else fixed at {told}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    rows: list[Any] = []
     for done, points in enumerate(designs, start=1):
         names = list(points[0])
         console.print(
@@ -199,9 +234,10 @@ def sensitivity(
             soft_wrap=True,
         )
         swept = sweeps.sweep(about, points, fixed, repeats)
-        ran = repeating.run(swept, results / repeating.SWEEPS, places, console)
+        ran = repeating.run(swept, results / repeating.SWEEPS, places, console, origin)
         # Of a sweep that was repeated more often before, as many as are asked for.
         asked = ran.results().slice(0, len(points) * repeats)
+        rows += asked.to_pylist()
         found = curves.points(asked, names)
         sheet = curves.sheet(found, names, split)
         title = f"Sensitivity of {about.method} to {' and '.join(names)}, on {split} images"
@@ -224,6 +260,7 @@ def sensitivity(
             with options.writing("--plot", path):
                 write_figure(figure, path)
             console.print(f"plot: {path}", markup=False, highlight=False, soft_wrap=True)
+    _check_any_complete(rows)
 
 
 def classes(
@@ -236,11 +273,16 @@ def classes(
     forget: Forget = None,
     gan: Gan = None,
     precision: Precision = None,
+    validation_from: ValidationFrom = None,
+    validation_fraction: ValidationFraction = None,
+    held_out: HeldOut = None,
     settings: Set = None,
     targets: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
-            "--target", help="class to forget, by number or name; repeat [default: every class]"
+            "--target",
+            help="class to forget, by name or number (from 0), a name first; repeat [default: "
+            "every class]",
         ),
     ] = None,
     best_per_class: Annotated[
@@ -249,7 +291,9 @@ def classes(
     trials: Annotated[
         OptionalInt, typer.Option(help="trials of each such search [default: 100]")
     ] = None,
-    repeats: Annotated[int, typer.Option(help="runs of each target, with other seeds", min=1)] = 3,
+    repeats: Annotated[
+        int, typer.Option(help="runs of each target, with other seeds", min=1, max=MOST)
+    ] = 3,
     split: Annotated[str, typer.Option("--on", help="test or validation images")] = "test",
     style: Style = "text",
     output: Output = None,
@@ -268,6 +312,7 @@ def classes(
     from search import tables
     from search.analysis import by_class
     from search.targets import forget_each
+    from trainables.classes import index_of, short, typed
     from trainables.errors import InvalidRequest, unknown
     from trainables.sources import read
 
@@ -283,22 +328,27 @@ def classes(
     overrides = options.given(
         method=method,
         trials=trials,
-        scenario=options.scenario(dataset, model, width, forget, gan, precision=precision),
+        scenario=options.scenario(
+            *(dataset, model, width, forget, gan, None, None, precision),
+            *(validation_from, validation_fraction, held_out),
+        ),
     )
     about = _origin(study, spec, overrides, results, places)
     if about.scenario.dataset == "none":
         raise InvalidRequest("accuracies of classes are measured on images: a dataset is needed")
     raw = read(about.scenario.dataset, places.data)
-    labels = raw.resolve_classes(targets) if targets else range(len(raw.classes))
-    values, origin = None, f"the best of {about.trials} trials for each class"
-    if not best_per_class:
-        values, origin = _configuration(about, results, settings)
-    console.print(f"with {origin}", markup=False, highlight=False, soft_wrap=True)
+    labels = list(range(len(raw.classes)))
+    if targets:
+        known = typed(targets, raw.classes)
+        labels = sorted({index_of(target, raw.classes, raw.name) for target in known})
+    chosen = None if best_per_class else _configuration(about, results, settings)
+    told = chosen.told if chosen else f"the best of {about.trials} trials for each class"
+    console.print(f"with {told}", markup=False, highlight=False, soft_wrap=True)
     found = forget_each(
-        about, results, places, console, labels=labels, values=values, seeds=repeats
+        about, results, places, console, labels=labels, chosen=chosen, seeds=repeats
     )
     title = f"Accuracy of {about.method} by class, on {split} images"
-    caption = f"mean ± standard deviation over {repeats} unlearning seeds, in %; with {origin}"
+    caption = f"mean ± standard deviation over {repeats} unlearning seeds, in %; with {told}"
     sheet = by_class.sheet(found, raw.classes, split)
     _present(sheet, style, output, tables.sheet_table(sheet, title, caption))
     means = by_class.summary(found, len(raw.classes), split)
@@ -314,8 +364,25 @@ def classes(
         from search.report.plots import class_map, write_figure
 
         with options.writing("--plot", plot):
-            write_figure(class_map(found, raw.classes, split, title), plot)
+            names = [short(label, raw.classes) for label in range(len(raw.classes))]
+            write_figure(class_map(found, names, split, title), plot)
         console.print(f"plot: {plot}", markup=False, highlight=False, soft_wrap=True)
+    _check_any_complete(row for target in found for row in target.repeats)
+
+
+def _check_any_complete(rows: Iterable[Any]) -> None:
+    """Exit code 1 where no run at all is complete, with why the first is not."""
+    from trainables.outcome import State
+
+    first = None
+    for row in rows:
+        if row["state"] == State.COMPLETE:
+            return
+        first = first or row
+    if first is not None:
+        said = f"no run completed; the first is {first['state']}: {first['reason']}"
+        print(said, file=sys.stderr)
+    raise typer.Exit(1)
 
 
 def _check_form(style: str, output: Path | None) -> None:
@@ -353,20 +420,20 @@ def _origin(
 ) -> Any:
     """The resolved specification of the study that is to be repeated: one that is there, or the one
     that the options describe."""
-    from search import spec as specs
     from search.repeats import stored
     from search.study import Study
     from trainables.errors import InvalidRequest
 
     if study is None:
-        return Study(specs.load_spec(spec, overrides), root=root, places=places).spec
+        return Study(options.load(spec, overrides, places), root=root, places=places).spec
     options_of_search = {key: value for key, value in overrides.items() if key != "trials"}
     if spec is not None or options_of_search:
         raise InvalidRequest("--study says all of method and scenario: give it or those, not both")
     return Study(stored(root, study).model_copy(update=overrides), root=root, places=places).spec
 
 
-def _configuration(about: Any, root: Path, settings: list[str] | None) -> tuple[Any, str]:
+def _configuration(about: Any, root: Path, settings: list[str] | None) -> Any:
+    """The configuration (`search.repeats.Chosen`) that the command is about."""
     from search.repeats import configuration
     from search.results import study_folder
     from search.space import Fixed, parse_override
@@ -377,12 +444,13 @@ def _configuration(about: Any, root: Path, settings: list[str] | None) -> tuple[
     for name, value in given.items():
         if not isinstance(parse_override(name, value), Fixed):
             raise InvalidRequest(f"--set {name}: give one value; what is swept is named apart")
-    values, origin = configuration(about, root, given)
+    chosen = configuration(about, root, given)
     if study_folder(root, about.name).is_dir():
         found = status(root, about.name)
         if found.holder is not None:
-            origin += f"; that study is still running, {found.settled} trials have settled"
-    return values, origin
+            running = f"; that study is still running, {found.settled} trials have settled"
+            chosen = chosen._replace(told=chosen.told + running)
+    return chosen
 
 
 def _parameters(texts: list[str]) -> dict[str, Any]:

@@ -1,16 +1,15 @@
 """What a results folder holds of a study, as values: all that its page shows.
 
-Sweeps, maps over classes and repeats of the best lie in folders of their own; those of the same
-method and scenario belong to the study. What is missing or damaged is told, and stops nothing.
+Sweeps, maps over classes and repeats lie in folders of their own; those that were made from the
+study belong to it. What is missing or damaged is told, and stops nothing.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,16 @@ import pyarrow as pa
 from search import results
 from search.analysis import sensitivity
 from search.analysis.by_class import Target
-from search.repeats import CLASSES, CONFIRMED, SWEEPS, same_but
+from search.repeats import (
+    CLASSES,
+    CONFIRMED,
+    SWEEPS,
+    Origin,
+    named_origin,
+    origins,
+    same_but,
+)
+from search.report import trials
 from search.results import Row
 from search.status import Status, status
 from search.sweeps import swept
@@ -31,18 +39,42 @@ MODELS = {"base": "original", "retrained": "retrained"}
 
 @dataclass(frozen=True)
 class Sweep:
-    """A designed sweep over the hyperparameters `names`, the others `fixed`."""
+    """A designed sweep over the hyperparameters `names`, the others `fixed`, and what it was made
+    from."""
 
     study: str
     names: Sequence[str]
     points: Sequence[sensitivity.Point]
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    origins: Sequence[Origin] = ()
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Classes forgotten in turn, in order, by the name of the run of each, and what their
+    configuration was made from (of each class one, where each was searched for its own)."""
+
+    runs: Mapping[str, Target]
+    origins: Sequence[Origin]
+
+    @property
+    def targets(self) -> list[Target]:
+        return sorted(self.runs.values(), key=lambda target: target.label)
+
+    @property
+    def made_from(self) -> str:
+        """What the configuration was made from, for people."""
+        own = {origin.study for origin in self.origins if origin.searched is not None}
+        told = [str(origin) for origin in self.origins if origin.searched is None]
+        told += [f"the best of a search for each class, for study {name}" for name in sorted(own)]
+        return "; ".join(dict.fromkeys(told))
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """The repeats of a configuration, over one or more base models."""
+    """The repeats of a trial's configuration, over one or more base models."""
 
+    origin: Origin
     configuration: Mapping[str, Any]
     rows: Sequence[Row]
     base_seeds: Sequence[int]
@@ -50,8 +82,10 @@ class Confirmed:
 
 @dataclass(frozen=True)
 class Gathered:
-    """A study and what belongs to it. `spec` and `described` (study.json) are empty where that
-    cannot be read; `problems` says what could not, a sentence each."""
+    """A study and what was made from it. `spec` and `described` (study.json) are empty where that
+    cannot be read; `problems` says what could not, a sentence each, and `beside` what could not in
+    the folders of sweeps, maps and repeats. `unclaimed` are the runs there, by folder, that may
+    have been made from the study, but do not say so."""
 
     name: str
     folder: Path
@@ -62,9 +96,18 @@ class Gathered:
     spec: Mapping[str, Any] = field(default_factory=dict)
     previews: Mapping[str, str] = field(default_factory=dict)
     sweeps: Sequence[Sweep] = ()
-    targets: Sequence[Target] = ()
+    maps: Sequence[ClassMap] = ()
     confirmed: Sequence[Confirmed] = ()
     problems: Sequence[str] = ()
+    beside: Sequence[str] = ()
+    unclaimed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> set[tuple[str, str]]:
+        """What was made from the study: folder beside and name of each run."""
+        found = {(SWEEPS, sweep.study) for sweep in self.sweeps}
+        found |= {(CLASSES, name) for each in self.maps for name in each.runs}
+        return found | {(CONFIRMED, r["study"]) for item in self.confirmed for r in item.rows}
 
     @property
     def synthetic(self) -> bool:
@@ -131,29 +174,53 @@ def gather(root: Path, name: str) -> Gathered:
             f"{folder / 'study.json'} is missing or not readable: the specification, the original "
             "and the retrained model, and related runs are left out."
         )
-    related = (
-        {kind: [] for kind in (SWEEPS, CLASSES, CONFIRMED)}
-        if spec is None
-        else {
-            SWEEPS: list(_related(root / SWEEPS, spec, problems)),
-            CLASSES: list(_related(root / CLASSES, spec, problems, "forget")),
-            CONFIRMED: list(_related(root / CONFIRMED, spec, problems, "seed")),
-        }
-    )
+    rows = list(results.rows_of(table))
+    beside: list[str] = []
+    related: dict[str, list[_Run]] = {kind: [] for kind in _MAY_DIFFER}
+    unclaimed: dict[str, list[str]] = {kind: [] for kind in _MAY_DIFFER}
+    for kind in _MAY_DIFFER if spec is not None else ():
+        for run in _related(root, kind, spec or {}, beside):
+            mine = _made_from(name, rows, kind, run)
+            if mine:
+                related[kind].append(replace(run, origins=mine))
+            elif mine is None:
+                unclaimed[kind].append(run.name)
     return Gathered(
         name=name,
         folder=folder,
         table=table,
-        rows=list(results.rows_of(table)),
+        rows=rows,
         status=status(root, name),
         described=described,
         spec=spec or {},
         previews=_previews(folder, problems),
-        sweeps=_sweeps(related[SWEEPS], problems),
-        targets=_targets(related[CLASSES]),
+        sweeps=_sweeps(related[SWEEPS], beside),
+        maps=_maps(related[CLASSES]),
         confirmed=_confirmed(related[CONFIRMED]),
         problems=problems,
+        beside=beside,
+        unclaimed={kind: names for kind, names in unclaimed.items() if names},
     )
+
+
+def left_out(studies: Iterable[Gathered]) -> list[str]:
+    """A sentence for each folder beside that holds runs that may have been made from these studies,
+    but do not say so, and were not made from another of them."""
+    studies = list(studies)
+    claimed = {run for study in studies for run in study.runs}
+    found: dict[str, dict[str, None]] = {}
+    for study in studies:
+        for kind, names in study.unclaimed.items():
+            new = {name: None for name in names if (kind, name) not in claimed}
+            found.setdefault(kind, {}).update(new)
+    return [
+        f"Left out, as it is not known which study they were made from: {len(names)} in {kind} ("
+        + ", ".join(list(names)[:3])
+        + (", ..." if len(names) > 3 else "")
+        + "). The command that made them, given again, records it and runs nothing twice."
+        for kind, names in found.items()
+        if names
+    ]
 
 
 @dataclass(frozen=True)
@@ -164,6 +231,17 @@ class _Run:
     spec: Mapping[str, Any]
     described: Mapping[str, Any]
     table: pa.Table
+    origins: Sequence[Origin] = ()
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The hyperparameters of its first trial."""
+        found: dict[str, Any] = json.loads(self.table["params_json"][0].as_py())
+        return found
+
+
+_MAY_DIFFER: dict[str, tuple[str, ...]] = {SWEEPS: (), CLASSES: ("forget",), CONFIRMED: ("seed",)}
+"""The folders beside, and what of the scenario may be another there than in the study."""
 
 
 def _spec(described: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -176,8 +254,10 @@ def _spec(described: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _related(
-    root: Path, spec: Mapping[str, Any], problems: list[str], *scenario_keys: str
+    results_root: Path, kind: str, spec: Mapping[str, Any], problems: list[str]
 ) -> Iterator[_Run]:
+    """The runs of a folder beside that are of the study's method and scenario."""
+    root = results_root / kind
     for name in results.study_names(root):
         described = results.load_json(results.study_folder(root, name) / "study.json") or {}
         other = _spec(described)
@@ -187,12 +267,37 @@ def _related(
                 "what it belongs to is not known, and it is left out."
             )
             continue
-        if not same_but(spec, other, *scenario_keys):
+        if not same_but(spec, other, *_MAY_DIFFER[kind]):
             continue
         table, damaged = results.examine(root, name)
         problems += [f"Left out, not readable: {item}." for item in damaged]
         if table.num_rows:
             yield _Run(name, other, described, table)
+
+
+def _made_from(study: str, rows: Sequence[Row], kind: str, run: _Run) -> list[Origin] | None:
+    """What of the study a run was made from; None where that is not known."""
+    stored = origins(run.described)
+    if not stored and kind == CONFIRMED:
+        # An earlier version left it to the name.
+        named = named_origin(run.name)
+        if named is not None and named[1] == run.spec["scenario"].get("seed"):
+            stored = [named[0]]
+    mine = [origin for origin in stored if origin.study == study]
+    certain = [origin for origin in mine if _fits(origin, rows, run)]
+    return None if not stored or (mine and not certain) else certain
+
+
+def _fits(origin: Origin, rows: Sequence[Row], run: _Run) -> bool:
+    """Whether a trial is still what the run was made from: a study may have been made anew."""
+    if origin.trial is None or origin.searched is not None:
+        return True
+    row = next((row for row in rows if row["number"] == origin.trial), None)
+    if row is None:
+        return False
+    own = {*origin.given, *swept(run.spec)}
+    fixed = {key: value for key, value in trials.given(row).items() if key not in own}
+    return fixed.items() <= run.configuration.items()
 
 
 def _sweeps(runs: Sequence[_Run], problems: list[str]) -> list[Sweep]:
@@ -201,51 +306,83 @@ def _sweeps(runs: Sequence[_Run], problems: list[str]) -> list[Sweep]:
         names = swept(run.spec)
         try:
             fixed = {k: v for k, v in run.spec["space"].items() if k not in names}
-            found.append(Sweep(run.name, names, sensitivity.points(run.table, names), fixed))
+            points = sensitivity.points(run.table, names)
+            found.append(Sweep(run.name, names, points, fixed, run.origins))
         except (KeyError, ValueError, TypeError) as error:
             problems.append(f"The sweep {run.name} cannot be read ({error!r}) and is left out.")
     return sorted((sweep for sweep in found if sweep.names), key=lambda sweep: len(sweep.names))
 
 
-def _targets(runs: Sequence[_Run]) -> list[Target]:
-    """A target for each forget class, in order: of one configuration, the one that most classes
-    were forgotten with, where it was more than one; else the latest run of each class."""
-    shared = Counter(run.table["params_json"][0].as_py() for run in runs)
-    most = shared.most_common(1)
-    if most and most[0][1] > 1:
-        runs = [run for run in runs if run.table["params_json"][0].as_py() == most[0][0]]
-    latest: dict[int, tuple[Any, Target]] = {}
+def _maps(runs: Sequence[_Run]) -> list[ClassMap]:
+    """A map for each configuration, or for the best ones of each class, the largest first; of a
+    class that was run twice with one, the latest run."""
+    found: dict[str, dict[int, tuple[Any, ClassMap]]] = {}
     for run in runs:
-        forget = run.spec["scenario"].get("forget")
-        classes = run.described.get("classes") or []
-        if not isinstance(forget, list) or len(forget) != 1 or not isinstance(forget[0], int):
+        target = _target(run)
+        if target is None:
             continue
-        rows = list(results.rows_of(run.table))
-        if classes and not 0 <= forget[0] < len(classes):
-            continue
-        references = run.described.get("references_by_class") or {}
-        when = max(row["finished"] for row in rows)
-        target = Target(
-            forget[0], rows, references.get("retrained") or {}, json.loads(rows[0]["params_json"])
-        )
-        if forget[0] not in latest or latest[forget[0]][0] < when:
-            latest[forget[0]] = (when, target)
-    return [latest[label][1] for label in sorted(latest)]
+        when = max(row["finished"] for row in target.repeats)
+        for origin in run.origins:
+            stored = {**origin.stored(), "trial": None} if origin.searched else origin.stored()
+            key = json.dumps({**stored, "searched": bool(origin.searched)}, sort_keys=True)
+            of_kind = found.setdefault(key, {})
+            if target.label not in of_kind or of_kind[target.label][0] < when:
+                of_kind[target.label] = (when, ClassMap({run.name: target}, [origin]))
+    maps = [_union([part for _, part in of_kind.values()]) for of_kind in found.values()]
+    return sorted(joined_maps(maps), key=lambda found: -len(found.runs))
+
+
+def _target(run: _Run) -> Target | None:
+    forget = run.spec["scenario"].get("forget")
+    classes = run.described.get("classes") or []
+    if not isinstance(forget, list) or len(forget) != 1 or not isinstance(forget[0], int):
+        return None
+    if classes and not 0 <= forget[0] < len(classes):
+        return None
+    references = run.described.get("references_by_class") or {}
+    rows = list(results.rows_of(run.table))
+    return Target(forget[0], rows, references.get("retrained") or {}, run.configuration)
+
+
+def _union(maps: Sequence[ClassMap]) -> ClassMap:
+    runs = {name: target for each in maps for name, target in each.runs.items()}
+    origins: list[Origin] = []
+    for each in maps:
+        origins += [origin for origin in each.origins if origin not in origins]
+    return ClassMap(runs, origins)
+
+
+def joined_maps(maps: Sequence[ClassMap]) -> list[ClassMap]:
+    """Maps that share a run are one, with what all of them were made from; unless they have other
+    runs of a class."""
+    found: list[ClassMap] = []
+    for each in maps:
+        for index, other in enumerate(found):
+            both = _union([other, each])
+            labels = [target.label for target in both.targets]
+            if other.runs.keys() & each.runs.keys() and len(labels) == len(set(labels)):
+                found[index] = both
+                break
+        else:
+            found.append(each)
+    return found
 
 
 def _confirmed(runs: Sequence[_Run]) -> list[Confirmed]:
-    """The repeats by configuration, those of all base models together."""
-    grouped: dict[str, list[_Run]] = {}
+    """The repeats by trial, those of all base models together."""
+    grouped: dict[int, list[tuple[Origin, _Run]]] = {}
     for run in runs:
-        key = run.table["params_json"][0].as_py()
-        grouped.setdefault(json.dumps(json.loads(key), sort_keys=True), []).append(run)
+        for origin in run.origins:
+            if origin.trial is not None and origin.searched is None:
+                grouped.setdefault(origin.trial, []).append((origin, run))
     return [
         Confirmed(
-            json.loads(key),
-            [row for run in members for row in results.rows_of(run.table)],
-            sorted({run.spec["scenario"].get("seed", 0) for run in members}),
+            members[0][0],
+            members[0][1].configuration,
+            [row for _, run in members for row in results.rows_of(run.table)],
+            sorted({run.spec["scenario"].get("seed", 0) for _, run in members}),
         )
-        for key, members in grouped.items()
+        for _, members in sorted(grouped.items())
     ]
 
 

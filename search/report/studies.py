@@ -19,11 +19,19 @@ from search.analysis.compare import Entry, choose
 from search.analysis.compare import sheet as comparison_sheet
 from search.mirror import place_of
 from search.report.blocks import Block, Line, Plot, Section, Table, Text, amount, of_sheet, word
-from search.report.gather import Gathered, gather
+from search.report.gather import ClassMap, Gathered, gather, joined_maps, left_out
 from search.report.plots import designs as design_plots
 from search.report.plots import studies as plots
-from search.report.study import as_row, figure_cells, figure_columns, grouped_table
+from search.report.study import (
+    as_row,
+    figure_cells,
+    figure_columns,
+    grouped_table,
+    map_caption,
+    shown_maps,
+)
 from search.results import Row, existing
+from search.scenarios import apart, identity
 from search.status import failed
 from trainables.errors import InvalidRequest
 from trainables.outcome import State
@@ -77,32 +85,31 @@ def by_scenario(studies: Sequence[Gathered]) -> list[Group]:
     """The studies in groups of one scenario each, in the order of the first of each."""
     groups: dict[str, list[Gathered]] = {}
     for study in studies:
-        # Without a specification nothing is known of the scenario but what the rows say.
-        scenario = study.spec.get("scenario") or [study.name, study.rows[0]["forget"]]
-        groups.setdefault(json.dumps(scenario, sort_keys=True), []).append(study)
+        groups.setdefault(json.dumps(_identity(study), sort_keys=True), []).append(study)
     members = list(groups.values())
-    return [Group(_title(own, [m[0] for m in members]), own) for own in members]
+    firsts = [_identity(own[0]) for own in members]
+    return [Group(_title(own[0], firsts), own) for own in members]
 
 
-def _title(own: Sequence[Gathered], firsts: Sequence[Gathered]) -> str:
+def _identity(study: Gathered) -> dict[str, Any]:
+    described = study.described if study.spec else {}
+    return identity(study.name, described, study.rows[0], steering=False)
+
+
+def _title(first: Gathered, scenarios: Sequence[Mapping[str, Any]]) -> str:
     """Dataset, model, forget classes, and what else sets this scenario apart from the others."""
-    first = own[0]
     if not first.spec:
         return f"{first.name} (scenario not known)"
-    scenario = first.spec["scenario"]
     names = [first.classes[label] for label in first.forget if label < len(first.classes)]
-    shown = ("dataset", "model", "forget")
-    parts = [
-        f"{first.rows[0]['dataset']}, {first.rows[0]['model']}",
-        f"forgetting class {', '.join(names) or first.rows[0]['forget']}",
-    ]
-    others = [study.spec["scenario"] for study in firsts if study.spec]
-    parts += [
-        f"{key} {value}"
-        for key, value in scenario.items()
-        if key not in shown and any(other.get(key) != value for other in others)
-    ]
-    return ", ".join(parts)
+    row, mine = first.rows[0], _identity(first)
+    alike = [other for other in scenarios if _shown(other) == _shown(mine)]
+    told = f"{row['dataset']}, {row['model']}"
+    forgotten = f"forgetting class {', '.join(names) or row['forget']}"
+    return ", ".join([told, forgotten, *apart(mine, alike)])
+
+
+def _shown(scenario: Mapping[str, Any]) -> list[Any]:
+    return [scenario.get(key) for key in ("dataset", "model", "forget")]
 
 
 def comparison_sections(studies: Sequence[Gathered], problems: Sequence[str]) -> list[Section]:
@@ -114,6 +121,8 @@ def comparison_sections(studies: Sequence[Gathered], problems: Sequence[str]) ->
         for study in studies
         for problem in study.problems
     ]
+    beside = [sentence for study in studies for sentence in study.beside]
+    blocks += [Text(told, "warning") for told in dict.fromkeys([*beside, *left_out(studies)])]
     running = [study.name for study in studies if study.status.holder is not None]
     if running:
         blocks.append(Text(f"Still running: {', '.join(running)}.", "warning"))
@@ -127,8 +136,15 @@ def comparison_sections(studies: Sequence[Gathered], problems: Sequence[str]) ->
         )
     blocks.append(_overview(groups))
     sections = [Section("overview", "Studies", blocks)]
+    # One run may have been made from several of the studies, also of several scenarios.
+    maps = joined_maps(
+        [found for group in groups for s in group.studies for found in shown_maps(s)]
+    )
     for index, group in enumerate(groups, start=1):
-        sections.append(Section(f"scenario-{index}", group.title, [*_of_group(group, f"-{index}")]))
+        names = {study.name for study in group.studies}
+        own = [found for found in maps if found.origins[0].study in names]
+        made = _of_group(group, own, f"-{index}")
+        sections.append(Section(f"scenario-{index}", group.title, made))
     return sections
 
 
@@ -156,24 +172,26 @@ def _overview(groups: Sequence[Group]) -> Table:
     return Table([*columns, "failed", "seconds of unlearning"], lines)
 
 
-def _of_group(group: Group, suffix: str) -> list[Block]:
+def _of_group(group: Group, maps: Sequence[ClassMap], suffix: str) -> list[Block]:
     blocks: list[Block] = []
     for on in (VALIDATION, SYNTHETIC):
         members = group.steered(on)
         if members:
             blocks.append(_best(members, group.references, on))
+        inversions = {json.dumps(s.spec.get("inversion"), sort_keys=True) for s in members}
+        if on == SYNTHETIC and len(inversions) > 1:
+            told = "Generators of these studies were inverted otherwise: their synthetic images"
+            blocks.append(Text(f"{told} differ, and so their gaps do not compare.", "warning"))
     blocks += _confirmed(group)
     for on, mark in ((VALIDATION, ""), (SYNTHETIC, "-synthetic")):
         members = group.steered(on)
         if members:
             blocks += _plots(members, group.references, on, mark + suffix)
     blocks += _agreements(group)
-    for study in group.studies:
-        targets = [target for target in study.targets if target.label < len(study.classes)]
-        if targets:
-            figure = design_plots.class_map(targets, study.classes)
-            caption = f"{study.name}: a line for each forgotten class (framed), test images."
-            blocks.append(Plot(f"classes-{study.name}{suffix}", figure, caption))
+    for number, found in enumerate(maps):
+        classes = next(s.classes for s in group.studies if s.name == found.origins[0].study)
+        figure = design_plots.class_map(found.targets, classes)
+        blocks.append(Plot(f"classes-{number}{suffix}", figure, map_caption(found)))
     if not any(group.steered(on) for on in (VALIDATION, SYNTHETIC)):
         blocks.insert(0, Text("No trial of these studies completed.", "warning"))
     return blocks
@@ -222,20 +240,19 @@ def _best(
 def _confirmed(group: Group) -> list[Block]:
     """The comparison of repeats, or what makes one."""
     entries: list[Entry] = []
-    known: list[set[str]] = []
     several_bases = False
     for study in group.studies:
-        runs = {row["study"] for item in study.confirmed for row in item.rows}
-        if not runs or runs in known:  # two studies of a method and a scenario have the same
-            continue
-        known.append(runs)
-        several_bases |= any(len(item.base_seeds) > 1 for item in study.confirmed)
-        method = study.rows[0]["method"]
-        taken = any(entry.name == method for entry in entries)
-        name = study.name if taken else method
-        entries.append(
-            choose([Entry(name, item.rows, item.configuration) for item in study.confirmed])
-        )
+        if study.confirmed:
+            several_bases |= any(len(item.base_seeds) > 1 for item in study.confirmed)
+            method = study.rows[0]["method"]
+            entries.append(
+                choose(
+                    [
+                        Entry(f"{method}, {item.origin}", item.rows, item.configuration)
+                        for item in study.confirmed
+                    ]
+                )
+            )
     if not entries:
         return [
             Text(

@@ -15,7 +15,6 @@ import tomli_w
 
 from search.analysis.agreement import agreement
 from search.analysis.best import by_gap, pareto
-from search.analysis.by_class import Target
 from search.analysis.importance import importance
 from search.analysis.sheets import cell
 from search.mirror import place_of
@@ -35,7 +34,7 @@ from search.report.blocks import (
     amount,
     word,
 )
-from search.report.gather import Confirmed, Gathered
+from search.report.gather import ClassMap, Confirmed, Gathered, left_out
 from search.report.plots import curves as course_plots
 from search.report.plots import designs as design_plots
 from search.report.plots import trials as trial_plots
@@ -218,7 +217,8 @@ def notices(study: Gathered) -> list[Text]:
         )
     elif complete == 1:
         found.append("Only one trial completed: nothing here can be compared with anything.")
-    return [Text(text, "warning") for text in [*found, *study.problems]]
+    found += [*study.problems, *study.beside, *left_out([study])]
+    return [Text(text, "warning") for text in found]
 
 
 def front(study: Gathered) -> Section | None:
@@ -283,8 +283,8 @@ def hyperparameter_section(study: Gathered) -> Section | None:
             Plot(
                 f"sensitivity-{index}",
                 figure,
-                f"Designed sweep over {over}: each point ran equally often, all else fixed ("
-                f"{trials.written(sweep.fixed)}). Mean "
+                f"Designed sweep over {over}: each point ran equally often, all else fixed as in "
+                f"{'; '.join(map(str, sweep.origins))} ({trials.written(sweep.fixed)}). Mean "
                 + (
                     "± one standard deviation over repeats"
                     if len(sweep.names) == 1
@@ -365,32 +365,40 @@ def _importance(study: Gathered) -> list[Block]:
     ]
 
 
-def _with(targets: Sequence[Target]) -> str:
-    """Which configuration, or that each class has its own."""
-    first = targets[0].configuration
-    if any(target.configuration != first for target in targets):
-        return "each class with a configuration of its own"
-    return f"with {trials.written(first)}"
+def map_caption(found: ClassMap) -> str:
+    """What a map over classes shows, which configuration made it (or that each class has its own)
+    and what that was made from."""
+    repeats = max(len(target.repeats) for target in found.targets)
+    seeds = "one repeat" if repeats == 1 else f"up to {repeats} repeats"
+    first = found.targets[0].configuration
+    own = any(target.configuration != first for target in found.targets)
+    values = "each with a configuration of its own" if own else trials.written(first)
+    return (
+        f"A line for each forgotten class (framed), mean of {seeds}, with {found.made_from} "
+        f"({values}); test images, which were only looked at."
+    )
+
+
+def shown_maps(study: Gathered) -> list[ClassMap]:
+    """The maps over classes that the study's classes are known for."""
+    known = len(study.classes)
+    return [m for m in study.maps if all(target.label < known for target in m.targets)]
 
 
 def by_class(study: Gathered) -> Section | None:
     """A map over forget classes, or the best trial class by class."""
     blocks: list[Block] = []
     classes, best = study.classes, _best(study)
-    if study.targets and classes:
-        targets = [target for target in study.targets if target.label < len(classes)]
-        repeats = max(len(target.repeats) for target in targets)
-        seeds = "one repeat" if repeats == 1 else f"up to {repeats} repeats"
+    maps = shown_maps(study)
+    for index, found in enumerate(maps):
         blocks.append(
             Plot(
-                "classes",
-                design_plots.class_map(targets, classes),
-                f"A line for each forgotten class (framed), mean of {seeds}, "
-                f"{_with(targets)}; test "
-                "images, which were only looked at.",
+                "classes" if index == 0 else f"classes-{index}",
+                design_plots.class_map(found.targets, classes),
+                map_caption(found),
             )
         )
-    elif best is not None and best.get("class_accuracy") and classes:
+    if not maps and best is not None and best.get("class_accuracy") and classes:
         blocks.append(
             Plot(
                 "classes",
@@ -399,7 +407,7 @@ def by_class(study: Gathered) -> Section | None:
                 "only looked at.",
             )
         )
-    if blocks and not study.targets and study.spec:
+    if blocks and not maps and study.spec:
         blocks.append(
             Text(
                 f"`forgetune classes --study {shlex.quote(study.name)}` forgets each class in turn "
@@ -425,9 +433,10 @@ def _class_accuracies(study: Gathered, best: Row) -> dict[str, dict[str, Sequenc
 
 
 def confirmed(study: Gathered) -> Section | None:
-    """Repeats of the best configurations with other seeds."""
+    """Repeats of trials with other seeds."""
+    best = _best(study)
     if not study.confirmed:
-        if not study.spec or _best(study) is None:
+        if not study.spec or best is None:
             return None
         return Section(
             "confirmed",
@@ -443,13 +452,13 @@ def confirmed(study: Gathered) -> Section | None:
         )
     lines, plotted = [], {}
     groups = figure_columns([r for c in study.confirmed for r in c.rows], study.synthetic)
-    for index, item in enumerate(study.confirmed, start=1):
-        row = _searched(study.rows, item.configuration)
-        name = f"no. {index}" if row is None else f"trial {row['number']}"
+    searched = {row["number"]: row for row in study.rows}
+    for item in study.confirmed:
+        row = searched[item.origin.trial]
+        name = f"trial {item.origin.trial}"
         lines.append(_repeated(name, item, groups))
         gaps = [trials.seen(r).gap for r in item.rows if r["state"] == State.COMPLETE]
-        once = None if row is None else trials.seen(row).gap
-        plotted[name] = ([gap for gap in gaps if gap is not None], once)
+        plotted[name] = ([gap for gap in gaps if gap is not None], trials.seen(row).gap)
     table = grouped_table(
         ["configuration"],
         groups,
@@ -472,13 +481,14 @@ def confirmed(study: Gathered) -> Section | None:
         Text(f"{name}: `{trials.written(item.configuration)}`")
         for name, item in zip(plotted, study.confirmed, strict=True)
     ]
-    return Section("confirmed", "Repeats of the best", [table, *told, plot])
-
-
-def _searched(rows: Sequence[Row], configuration: Mapping[str, Any]) -> Row | None:
-    """The trial of the search that was repeated, where it is one of this study's. Repeats are given
-    all hyperparameters, trials only those that were searched."""
-    return next((row for row in rows if trials.given(row).items() <= configuration.items()), None)
+    numbers = [item.origin.trial for item in study.confirmed]
+    if best is not None and best["number"] in numbers:
+        return Section("confirmed", "Repeats of the best", [table, *told, plot])
+    few = f"Repeats of trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    if best is not None:
+        note = f"The best of the study, trial {best['number']}, has not been repeated."
+        told.insert(0, Text(note, "note"))
+    return Section("confirmed", few, [table, *told, plot])
 
 
 def _repeated(name: str, item: Confirmed, groups: Mapping[str, Mapping[str, str]]) -> Line:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
+from rich.console import Console
 
 from search.analysis.by_class import Target, sheet, summary
+from search.analysis.sheets import as_csv, as_latex, as_markdown
+from search.tables import sheet_table
 from tests.search.toys import toy_row
 
 CLASSES = ["cat", "dog", "owl"]
@@ -24,11 +30,34 @@ FOUND = [
 def test_each_target_has_a_line_beside_the_retrained_model() -> None:
     shown = sheet(FOUND, CLASSES)
     assert [line.labels for line in shown.lines] == [
-        *(["cat", "unlearned"], ["cat", "retrained"], ["owl", "unlearned"], ["owl", "retrained"])
+        *(["0 ('cat')", "unlearned"], ["0 ('cat')", "retrained"]),
+        *(["2 ('owl')", "unlearned"], ["2 ('owl')", "retrained"]),
     ]
+    assert shown.columns == ["0 ('cat')", "1 ('dog')", "2 ('owl')"]
     assert [str(cell) for cell in shown.lines[0].cells] == ["2.0 ± 2.8", "85.0 ± 7.1", "90.0 ± 0.0"]
     assert [str(cell) for cell in shown.lines[1].cells] == ["0.0", "97.0", "-"]
     assert [str(cell) for cell in shown.lines[2].cells] == ["70.0", "90.0", "10.0"]
+
+
+def test_names_that_look_like_commands_are_told_as_they_are_in_every_form() -> None:
+    names = ["1", "[red]", r"a\b|c^d,~"]
+    shown = sheet([target(1, [50.0, 0.0, 99.0])], names)
+    assert shown.lines[0].labels == ["1 ('[red]')", "unlearned"]
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(sheet_table(shown, "title", "caption"))
+    text = console.export_text()
+    assert text.count("1 ('[red]')") == 3
+    header, *lines = csv.reader(io.StringIO(as_csv(shown)))
+    assert header[3] == "0 ('1') mean"
+    assert lines[0][0] == "1 ('[red]')"
+    assert r"2 ('a\\b\|c^d,~')" in as_markdown(shown)
+    backslash = r"\textbackslash{}"
+    told = rf"2 ('a{backslash}{backslash}b|c\textasciicircum{{}}d,\textasciitilde{{}}')"
+    assert told in as_latex(shown)
+
+
+def test_digits_are_told_by_number_alone() -> None:
+    assert sheet([target(1, [50.0, 0.0])], ["0", "1"]).columns == ["0", "1"]
 
 
 def test_the_summary_tells_forgotten_from_kept_classes() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -14,11 +16,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 
 from search import cli, results
+from search.analysis.compare import Entry
 from search.ledger import Ledger
-from search.spec import load_spec, resolve
+from search.progress import Progress
+from search.spec import load_spec, resolve, validate
 from search.study import Study
 from tests.search.toys import (
     NOWHERE,
@@ -32,6 +38,7 @@ from tests.search.toys import (
     write_study,
 )
 from trainables import models
+from trainables.errors import InvalidRequest
 from trainables.outcome import METRICS
 from trainables.scenario import Places
 from trainables.sources import read
@@ -83,6 +90,10 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Study, "_search", start)
 
 
+THREE = {"width": 0.5}
+"""What sets the scenario of `three` apart from the default one."""
+
+
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
     """Results of one study: three complete trials and two that failed.
@@ -95,7 +106,7 @@ def three(tmp_path: Path) -> Path:
         for n, (forget, retain, gap) in enumerate(figures)
     ]
     rows += [toy_row(3, state="crashed"), toy_row(4, state="oom")]
-    write_study(tmp_path / "results", rows, scenario={"width": 0.5}, trials=9)
+    write_study(tmp_path / "results", rows, scenario=THREE, trials=9)
     return tmp_path / "results"
 
 
@@ -184,7 +195,7 @@ def test_best_shows_the_smallest_gap_first(forgetune: Command, three: Path) -> N
     said = forgetune("best", "--results", three)
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith("Smallest gap ")
-    shown = [line.split("│")[1].strip() for line in said.out.splitlines() if "rate=" in line]
+    shown = [line.split("│")[3].strip() for line in said.out.splitlines() if "rate=" in line]
     assert shown == ["0", "1", "2"]
 
 
@@ -193,7 +204,7 @@ def test_best_of_a_forget_accuracy_shows_the_highest_retain_accuracy_first(
 ) -> None:
     said = forgetune("best", "--forget-at-most", "4", "--results", three)
     assert said.out.startswith("Best retain accuracy with forget accuracy of at most 4 %")
-    shown = [line.split("│")[1].strip() for line in said.out.splitlines() if "rate=" in line]
+    shown = [line.split("│")[3].strip() for line in said.out.splitlines() if "rate=" in line]
     assert shown == ["1", "0"]
 
 
@@ -235,13 +246,19 @@ def test_best_shows_five_unless_told_otherwise(forgetune: Command, tmp_path: Pat
 
 
 def test_best_looks_at_all_studies_unless_one_is_named(forgetune: Command, three: Path) -> None:
-    write_study(three, [toy_row(7, m_gap=0.5), toy_row(8, m_gap=20.0)], name="other")
+    rows = [toy_row(7, m_gap=0.5), toy_row(8, m_gap=20.0)]
+    write_study(three, rows, name="other", scenario=THREE)
     assert numbers(forgetune("best", "--json", "--results", three)) == [7, 0, 1, 2, 8]
     assert numbers(forgetune("best", "toy", "--json", "--results", three)) == [0, 1, 2]
     table = forgetune("best", "--results", three).out
     assert "other" in table
     assert "study" in table
-    assert "study" not in forgetune("best", "toy", "--results", three).out
+    for arguments, name in ((["toy"], "toy"), (["--top", "1"], "other")):
+        shown = forgetune("best", *arguments, "--results", three).out
+        first = next(line for line in shown.splitlines() if "rate=" in line)
+        assert f"│ {name} " in first, "named also where all trials shown are of one study"
+        heading = shown.splitlines()[0].rstrip()
+        assert heading == "Smallest gap on digits, allcnn, forgetting class 3"
 
 
 def test_best_looks_into_results_of_the_current_folder(
@@ -264,12 +281,77 @@ def test_best_as_toml_is_a_specification_of_the_first(
     assert (spec.name, spec.method, spec.scenario.width) == ("toy-best", "mugan", 0.5)
 
 
+@pytest.fixture
+def two_datasets(three: Path) -> Path:
+    """`three`, and a study of another dataset that is better in everything, by far."""
+    figures = {"m_forget_accuracy": 0.0, "m_retain_accuracy": 99.0, "m_gap": 0.1}
+    rows = [toy_row(n, dataset="mnist", forget="7", **figures) for n in range(3)]
+    folder = write_study(three, [*rows, toy_row(3, dataset="mnist", state="oom")], "easy")
+    described = results.load_json(folder / "study.json") or {}
+    described["spec"]["scenario"] |= {"dataset": "mnist", "forget": [7]}
+    (folder / "study.json").write_text(json.dumps(described))
+    return three
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], [0, 1, 2]),
+        (["--top", "1"], [0]),
+        (["--pareto"], [0, 1, 2]),
+        (["--forget-at-most", "10"], [1, 0]),
+    ],
+)
+def test_trials_of_one_dataset_are_not_ranked_against_anothers(
+    forgetune: Command, two_datasets: Path, flags: list[str], expected: list[int]
+) -> None:
+    """The easy one's would take all places and dominate all of the others."""
+    said = forgetune("best", *flags, "--json", "--results", two_datasets)
+    assert (said.code, said.err) == (0, "")
+    rows = json.loads(said.out)
+    assert [row["number"] for row in rows if row["study"] == "toy"] == expected
+    kinds = {(row["study"], row["dataset"], row["model"], row["forget"]) for row in rows}
+    assert kinds == {("toy", "digits", "allcnn", "3"), ("easy", "mnist", "allcnn", "7")}
+    shown = forgetune("best", *flags, "--results", two_datasets).out
+    assert "on mnist, allcnn, forgetting class 7" in shown
+    assert "on digits, allcnn, forgetting class 3" in shown
+    lines = [line for line in shown.splitlines() if "rate=" in line]
+    assert all("│ toy " in line and "│ digits " in line for line in lines if "easy" not in line)
+    assert len(lines) == len(rows)
+
+
+def test_of_several_scenarios_a_file_is_of_one_that_must_be_named(
+    forgetune: Command, two_datasets: Path
+) -> None:
+    said = forgetune("best", "--toml", "--results", two_datasets)
+    assert said.refusal() == (
+        "there are 2 scenarios; name a study, the best of each: easy (mnist, allcnn, forgetting "
+        "class 7), toy (digits, allcnn, forgetting class 3)"
+    )
+    named = forgetune("best", "toy", "--toml", "--results", two_datasets)
+    assert "trial 0 of study toy" in named.out
+
+
+def test_a_scenario_without_a_best_is_told_beside_the_others(
+    forgetune: Command, two_datasets: Path
+) -> None:
+    write_study(two_datasets, [toy_row(0, state="oom")], "broken", scenario={"seed": 1})
+    said = forgetune("best", "--json", "--results", two_datasets)
+    assert {row["study"] for row in json.loads(said.out)} == {"toy", "easy"}
+    assert only_line(said.err) == (
+        "forgetune: digits, allcnn, forgetting class 3, width 0.25, seed 1: no trial completed "
+        "(1 oom); the first said: made to end as oom"
+    )
+    limit = forgetune("best", "--forget-at-most", "-1", "--results", two_datasets)
+    assert "width 0.5, seed 0: none of 3 trials forgets to -1 %" in limit.refusal()
+
+
 @pytest.mark.parametrize("flag", ["--toml", "--json"])
 def test_a_word_in_one_study_leaves_the_numbers_of_another(
     forgetune: Command, three: Path, flag: str
 ) -> None:
-    write_study(three, [toy_row(0, {"temperature": 2.0}, m_gap=0.5)], name="numbers")
-    write_study(three, [toy_row(0, {"temperature": "hot"}, m_gap=50.0)], name="words")
+    write_study(three, [toy_row(0, {"temperature": 2.0}, m_gap=0.5)], "numbers", scenario=THREE)
+    write_study(three, [toy_row(0, {"temperature": "hot"}, m_gap=50.0)], "words", scenario=THREE)
     said = forgetune("best", "--top", "1", flag, "--results", three)
     if flag == "--toml":
         found = tomllib.loads(said.out)["space"]
@@ -297,6 +379,13 @@ def test_best_names_a_damaged_file_and_answers_from_the_others(
     said = forgetune("best", "--json", "--results", three)
     assert [row["number"] for row in json.loads(said.out)] == [1, 2]
     assert only_line(said.err).startswith(f"forgetune: left out {path}: ")
+
+
+def test_the_status_names_files_whatever_they_are_called(forgetune: Command, three: Path) -> None:
+    moved = three.rename(three.with_name("a[bold]b"))
+    path = moved / "study=toy" / "trials" / results.part_name(toy_row(0))
+    path.write_bytes(b"PAR1")
+    assert f"damaged: {path}: " in forgetune("status", "--results", moved).out
 
 
 @pytest.mark.parametrize("command", ["best", "status"])
@@ -571,6 +660,10 @@ def finished_study(root: Path, **values: Any) -> list[str]:
     spec = toy_spec(trials=3, **values)
     with Ledger(spec, root, digits_fingerprint()) as ledger:
         settle(ledger)
+    return finished_study_command(root)
+
+
+def finished_study_command(root: Path) -> list[str]:
     flags = ["--name", "toy", "--method", "finetune", "--sampler", "random", "--trials", "3"]
     return ["run", *flags, "--results", str(root)]
 
@@ -584,7 +677,7 @@ def test_a_finished_study_is_shown_and_not_run_again(forgetune: Command, tmp_pat
     assert "Pareto front" in said.out
     assert "Best configuration " in said.out
     assert said.out.splitlines()[-1] == f"more: forgetune best toy --results {tmp_path}"
-    assert only_line(said.err) == f"study toy in {tmp_path / 'study=toy'}"
+    assert said.err.splitlines() == [f"study toy in {tmp_path / 'study=toy'}", "forgetting class 3"]
     assert stored(tmp_path) == rows
 
 
@@ -623,10 +716,79 @@ def test_a_study_all_of_whose_trials_failed_says_why(forgetune: Command, tmp_pat
         row = toy_row(number, state="crashed", method="finetune", params_json=json.dumps(values))
         results.write_row(tmp_path / "study=toy", row)
     said = forgetune(*command)
-    assert said.code == 0
+    assert said.code == 1
     assert only_line(said.out) == (
         "no trial completed (3 crashed); the first said: made to end as crashed"
     )
+    assert said.err.splitlines()[-1].endswith(
+        "the same command runs them again with --retry crashed"
+    )
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_study_that_ran_out_of_time_before_its_first_trial_exits_with_1(
+    forgetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Study, "run", lambda *_, **__: False)
+    write_study(tmp_path, [])
+    said = forgetune(*finished_study_command(tmp_path))
+    assert (said.code, said.out) == (1, "no trial has settled yet\n")
+    assert "the time budget is over" in said.err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_state_that_cannot_be_run_again_is_refused(forgetune: Command, tmp_path: Path) -> None:
+    command = finished_study(tmp_path)
+    for state in ("complete", "crashd"):
+        said = forgetune(*command, "--retry", "oom", "--retry", state).refusal()
+        assert said.startswith(f"unknown state to retry {state!r}")
+        assert "pruned, diverged, oom, crashed, timeout, starved" in said
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_where_no_trial_has_ended_so_that_is_said(forgetune: Command, tmp_path: Path) -> None:
+    said = forgetune(*finished_study(tmp_path), "--retry", "crashed", "--retry", "oom")
+    assert said.code == 0
+    assert said.err.splitlines()[-1] == "no trial is crashed or oom: none is run again"
+
+
+@pytest.mark.parametrize("state", ["timeout", "oom", "crashed"])
+def test_where_nothing_completed_every_question_ends_in_one_line(
+    forgetune: Command, tmp_path: Path, state: str
+) -> None:
+    write_study(tmp_path, [toy_row(n, state=state) for n in range(3)])
+    expected = f"no trial completed (3 {state}); the first said: made to end as {state}"
+    assert forgetune("best", "toy", "--results", tmp_path).refusal() == expected
+    assert forgetune("importance", "toy", "--results", tmp_path).refusal()
+    page = tmp_path / "page.html"
+    said = forgetune("report", "toy", "--results", tmp_path, "--output", page)
+    assert (said.code, said.out) == (0, f"{page}\n")
+    assert f"made to end as {state}" in page.read_text()
+
+
+ROWS = [{"state": "crashed", "reason": "KeyError: 'x'"}, {"state": "oom", "reason": "too large"}]
+
+
+@pytest.mark.parametrize(("last", "code"), [([], 1), ([{"state": "complete"}], 0)])
+@pytest.mark.usefixtures("no_ray")
+def test_what_repeats_configurations_exits_with_1_where_no_run_completed(
+    forgetune: Command, monkeypatch: pytest.MonkeyPatch, last: list[Any], code: int
+) -> None:
+    def shown(*_: Any) -> None: ...
+
+    entries = [
+        Entry("original", [{"state": "complete"}], reference=True),
+        Entry("scrub", ROWS),
+        Entry("unsir", last),
+    ]
+    monkeypatch.setattr("search.comparison.compare", lambda *_, **__: entries)
+    monkeypatch.setattr("search.tables.comparison", shown)
+    monkeypatch.setattr("search.analysis.compare.sheet", shown)
+    monkeypatch.setattr("search.cli.studying._present", shown)
+    said = forgetune("compare", "scrub", "unsir")
+    assert said.code == code
+    if code:
+        assert only_line(said.err) == "no run completed; the first is crashed: KeyError: 'x'"
 
 
 # The entry point
@@ -638,7 +800,7 @@ def test_an_interruption_ends_in_one_line(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(results, "examine", interrupted)
+    monkeypatch.setattr(results, "study_names", interrupted)
     said = forgetune("best")
     assert (said.code, said.out) == (130, "")
     assert only_line(said.err).startswith("forgetune: interrupted")
@@ -699,6 +861,15 @@ def test_a_foreign_package_in_place_of_ours_is_named(tmp_path: Path, package: st
             "--save none/w.safetensors: give a file in a folder that is there",
         ),
         (["--trial-timeout", "0"], "trial_timeout is 0"),
+        (["--save", "w.pt"], "--save w.pt: weights are written as safetensors; give a name that"),
+        (["--save", "w.safetensors.pth"], "give a name that ends in .safetensors"),
+        (["--save", "."], "--save .: give a file in a folder that is there"),
+        (["--save", "x" * 300 + ".safetensors"], "cannot be written (File name too long)"),
+        (["--save", "\0.safetensors"], "embedded null byte"),
+        (["--seed", str(2**64)], f"--seed is {2**64}: possible: 0 to 4294967295"),
+        (["--image-size", "9" * 5000], "give pixels, as 32 or as 28x32"),
+        (["x" * 300], "File name too long"),
+        (["a\nb.toml"], "a\\nb.toml: no such file"),
     ],
 )
 def test_an_impossible_trial_is_refused_before_anything_is_trained(
@@ -716,6 +887,44 @@ def test_an_impossible_trial_is_refused_before_anything_is_trained(
     said = forgetune("trial", *arguments, "--artifacts", tmp_path / "artifacts")
     assert wrong in said.refusal()
     assert not (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w"])
+def test_a_run_does_not_begin_whose_weights_would_be_misnamed(
+    forgetune: Command, tmp_path: Path, no_ray: None, name: str
+) -> None:
+    said = forgetune("run", "--save", tmp_path / name, "--results", tmp_path / "results")
+    assert "weights are written as safetensors" in said.refusal()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InvalidRequest, match="safetensors"):
+        Study(root=tmp_path / "results").save_best(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["compare", "finetune", "--output"], "give a file in a folder"),
+        (["sensitivity", "learning_rate", "--plot"], "give a file in a folder"),
+        (["classes", "--output"], "give a file in a folder"),
+        (["query", "SELECT 1", "--output"], "give a file in a folder"),
+        (["report", "toy", "--output"], "give a file in a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_first(
+    forgetune: Command, three: Path, no_ray: None, flags: list[str], said: str
+) -> None:
+    where = ["--results", three]
+    assert said in forgetune(*flags, three, *where).refusal()
+    assert said in forgetune(*flags, three / "none" / "x", *where).refusal()
+    assert "File name too long" in forgetune(*flags, three / ("x" * 300), *where).refusal()
+
+
+def test_previews_do_not_go_where_a_file_is(
+    forgetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        assert "--preview" in forgetune("prepare", "--preview", path).refusal()
 
 
 @pytest.fixture
@@ -770,7 +979,7 @@ def test_a_trial_prints_a_table_beside_the_reference_models(
 ) -> None:
     said = forgetune(*three_digits_trial)
     assert said.code == 0
-    assert said.out.startswith("original(), seed 0: complete")
+    assert said.out.startswith("original(), seed 0: complete, forgetting class 1 ")
     line = next(line for line in said.out.splitlines() if line.startswith("│ retain_accuracy"))
     base, retrained, unlearned = [float(cell) for cell in line.split("│")[2:5]]
     for shown, name in ((base, "base"), (unlearned, "base"), (retrained, "retrained")):
@@ -803,6 +1012,29 @@ def test_a_trial_that_does_not_complete_ends_with_code_one_and_saves_nothing(
     assert not save.exists()
 
 
+def test_weights_of_a_model_that_lost_much_are_saved_with_a_warning(
+    forgetune: Command, three_digits_trial: list[str], tmp_path: Path
+) -> None:
+    save = tmp_path / "weights.safetensors"
+    flags = ["--method", "negative_gradient", "--set", "learning_rate=0.1", "--set", "epochs=3"]
+    said = forgetune(*three_digits_trial, *flags, "--json", "--save", save)
+    metrics = json.loads(said.out)["metrics"]
+    base = json.loads(said.out)["references"]["base"]["retain_accuracy"]
+    lost = base - metrics["retain_accuracy"]
+    assert lost > 20, "the case of this test"
+    assert said.code == 0
+    assert f"are in {save}: it is right for {metrics['forget_accuracy']:.1f} %" in said.err
+    assert f"warning: this model has lost {lost:.1f} points of what it should keep" in said.err
+
+
+def test_weights_of_the_base_model_come_without_a_warning(
+    forgetune: Command, three_digits_trial: list[str], tmp_path: Path
+) -> None:
+    said = forgetune(*three_digits_trial, "--json", "--save", tmp_path / "base.safetensors")
+    assert "base.safetensors: it is right for" in said.err
+    assert "warning" not in said.err
+
+
 def test_weights_are_not_saved_onto_a_folder(
     forgetune: Command, three_digits_trial: list[str], tmp_path: Path
 ) -> None:
@@ -824,6 +1056,106 @@ def test_the_best_of_a_study_can_be_fed_back_into_a_trial(
     assert found["hyperparameters"] == json.loads(row["params_json"])
 
 
+def test_a_trial_reads_its_specification_from_standard_input(
+    forgetune: Command, three_digits_trial: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = Path(three_digits_trial[1]).read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    said = forgetune("trial", "-", *three_digits_trial[2:], "--json")
+    assert json.loads(said.out)["method"] == "original"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    refused = forgetune("trial", "-").refusal()
+    assert refused == "standard input: is empty; a specification in TOML is expected"
+
+
+@pytest.fixture
+def two_folders(tmp_path: Path) -> Path:
+    """A folder of images of two classes, and a file that is none."""
+    for part in ("train", "test"):
+        for value, name in enumerate(("cat", "dog")):
+            folder = tmp_path / "pets" / part / name
+            folder.mkdir(parents=True)
+            for index in range(4):
+                Image.new("L", (8, 8), 100 * value + index).save(folder / f"{index}.png")
+    (tmp_path / "pets" / "train" / "cat" / "notes.txt").write_text("a text")
+    return tmp_path / "pets"
+
+
+def test_what_a_dataset_holds_besides_images_is_said_once(
+    two_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Study, "_search", lambda *_: None)
+    shown = io.StringIO()
+    values = {"dataset": str(two_folders), "forget": ["cat"]}
+    for method in ("finetune", "retrain"):
+        spec = validate({"method": method, "scenario": values})
+        Study(spec, root=tmp_path / "results").run(Progress(Console(file=shown, width=200)))
+    assert shown.getvalue().splitlines() == [
+        "pets/: 1 file left out (1 .txt)",
+        "validation has only 1 image of class 0 ('cat'): its forget accuracy goes in steps of 100 "
+        "points",
+    ]
+
+
+# Standard output
+
+SHOWN = ["--help", "query 'SELECT * FROM trials' --format csv"]
+ENDS = {
+    "full": (2, "forgetune: the output cannot be written (No space left on device)\n"),
+    "closed": (2, "forgetune: the output cannot be written (standard output is closed)\n"),
+    "unread": (1, ""),
+    "all full": (2, None),
+}
+
+
+@pytest.mark.parametrize("command", ["status", "best", "query 'SELECT 1'", "report", "run"])
+def test_a_place_with_a_name_that_cannot_be_is_told_in_a_line(
+    forgetune: Command, no_ray: None, tmp_path: Path, command: str
+) -> None:
+    place = tmp_path / ("x" * 300)
+    said = forgetune(*shlex.split(command), "--results", place).refusal()
+    assert said.endswith("cannot be used (File name too long)")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("shown", SHOWN)
+def test_what_cannot_be_printed_ends_in_a_line_or_in_silence(
+    three: Path, shown: str, end: str
+) -> None:
+    command = [sys.executable, "-m", "search", *shlex.split(shown)]
+    if shown != "--help":
+        command += ["--results", str(three)]
+    if end == "closed":
+        command = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with open("/dev/full", "wb") as full, os.fdopen(write_end, "wb") as unread:
+        done = subprocess.run(
+            command,
+            cwd=three,
+            stdin=subprocess.DEVNULL,
+            stdout=unread if end == "unread" else full,
+            stderr=full if end == "all full" else subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == ENDS[end]
+
+
+def test_what_is_printed_in_an_encoding_without_it_is_escaped(three: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "search", "best", "--results", three],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_clusters_file_is_checked_offline(
     forgetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -840,3 +1172,9 @@ def test_a_clusters_file_is_checked_offline(
     missing = forgetune("cluster", "check", tmp_path / "nope.yaml")
     assert missing.code == 2
     assert only_line(missing.err).endswith("no such file")
+
+
+def test_a_query_s_words_are_shown_as_they_are(forgetune: Command, three: Path) -> None:
+    said = forgetune("query", "SELECT '[red]' AS \"[b]\", ['[/]'] AS a", "--results", three)
+    assert (said.code, said.err) == (0, "")
+    assert [text in said.out for text in ("[red]", "[b]", '["[/]"]')] == [True] * 3

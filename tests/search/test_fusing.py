@@ -12,10 +12,11 @@ import pytest
 import ray
 from ray import tune
 
+from search.connection import start_ray
 from search.ledger import Ledger, Ticket
 from search.results import Row
 from search.samplers import derive_seed
-from search.scheduling import Allotment, alone, run_trials, start_ray
+from search.scheduling import Allotment, alone, run_trials
 from search.spec import resolve, validate
 from tests.search.toys import NOWHERE, open_ledger
 from trainables.errors import InvalidRequest
@@ -78,6 +79,8 @@ class Watch:
 
     def retried(self, ticket: Ticket, reason: str) -> None:
         self.retries.append(ticket.number)
+
+    def held(self, ticket: Ticket, reason: str) -> None: ...
 
     def tick(self) -> None: ...
 

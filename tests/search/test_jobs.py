@@ -31,6 +31,8 @@ from trainables.scenario import Places
         (["run", "--results", "results"], "--results: give a URI"),
         (["run", "--results=results"], "--results: give a URI"),
         (["run", "--results", "s3://b/r", "--artifacts", "models"], "--artifacts: give a URI"),
+        (["run", "-", "--results", "s3://b/r"], "does not read this machine's standard input"),
+        (["classes", "--spec=-", "--results", "s3://b/r"], "write the specification into a file"),
     ],
 )
 def test_what_would_be_lost_with_its_machine_is_not_sent(arguments: list[str], reason: str) -> None:
@@ -64,13 +66,23 @@ def test_files_that_are_named_go_along_and_nothing_else(tmp_path: Path) -> None:
     folder.mkdir()
     packed = jobs._packed(given, folder)
     assert packed == [
-        *("run", "study.toml", "--dataset", "3-study.toml"),
+        *("run", "packed/study.toml", "--dataset", "packed/3-study.toml"),
         *("--results", "s3://bucket/r", "--set", "epochs=1", str(tmp_path / "a")),
     ]
     assert {path.name: path.read_text() for path in folder.iterdir()} == {
         "study.toml": "1",
         "3-study.toml": "2",
     }
+
+
+def test_a_class_that_is_called_like_a_file_stays_a_class(tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "2").write_text("no class")
+    word = str(tmp_path / "cats" / "2")
+    for given in (["run", "--forget", word, "--target", "2"], ["run", f"--forget={word}"]):
+        (tmp_path / "packed").mkdir(exist_ok=True)
+        assert jobs._packed(given, tmp_path / "packed") == given
+    assert not list((tmp_path / "packed").iterdir())
 
 
 def test_files_that_are_too_large_are_refused(
@@ -151,13 +163,14 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 def test_a_study_runs_as_a_job_and_its_trials_are_there_in_the_end(
     dashboard: str, tmp_path: Path, three_digits: Path, places: Places
 ) -> None:
-    (tmp_path / "study.toml").write_text(
+    study = tmp_path / "spaces.py"  # a file of the user's goes along, and is imported by nobody
+    study.write_text(
         'name = "sent"\nmethod = "finetune"\ntrials = 2\n'
         "[scenario]\nwidth = 0.1\nepochs = 6\nbatch_size = 32\nforget = [1]\n"
         "validation_fraction = 0.2\n[space]\nepochs = 1\n"
     )
     sent = command(
-        *("submit", "--dashboard", dashboard, "run", str(tmp_path / "study.toml")),
+        *("submit", "--dashboard", dashboard, "run", str(study)),
         *("--dataset", str(three_digits), "--results", str(tmp_path / "results")),
         *("--artifacts", str(places.artifacts)),
     )

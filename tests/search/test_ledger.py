@@ -1483,6 +1483,23 @@ def test_accuracies_class_by_class_are_lists_in_the_row(tmp_path: Path) -> None:
     assert [row["test_class_accuracy"] for row in rows] == [[50.0, None, 100.0], None]
 
 
+def test_rows_name_the_forget_classes_where_their_names_are_known(
+    tmp_path: Path, folder: Path
+) -> None:
+    with open_ledger(tmp_path, scenario={"forget": [1, 3]}) as ledger:
+        settle(ledger, 1)
+        ledger.class_names = ["0", "a, b", "2", "3"]
+        settle(ledger, 1)
+    assert [(row["forget"], row["forget_names"]) for row in stored(tmp_path)] == [
+        ("1,3", None),
+        ("1,3", ["a, b", "3"]),
+    ]
+    for part in (folder / "trials").glob("*.parquet"):
+        part.unlink()
+    with open_ledger(tmp_path, scenario={"forget": [1, 3]}):
+        assert stored(tmp_path)[1]["forget_names"] == ["a, b", "3"], "as the journal has it"
+
+
 def test_what_was_built_for_a_study_stays_on_record(tmp_path: Path, folder: Path) -> None:
     with open_ledger(tmp_path) as ledger:
         ledger.record_preparation({"base": 12.5, "gan 0": None})

@@ -18,11 +18,12 @@ import ray
 from ray import tune
 
 from search import results
+from search.connection import start_ray
 from search.depot import Depot
 from search.ledger import Ledger
 from search.machines import Fleet, MachineRefused, fit, machines
 from search.results import Row
-from search.scheduling import Allotment, allot, alone, run_trials, start_ray
+from search.scheduling import Allotment, allot, alone, run_trials
 from search.spec import StudySpec, resolve, validate
 from tests.search.test_scheduling import METRICS, Watch
 from trainables import models

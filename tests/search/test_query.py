@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -105,9 +106,29 @@ def test_a_study_without_trials_has_views_all_the_same(tmp_path: Path) -> None:
     assert rows(tmp_path, "SELECT * FROM curves") == rows(tmp_path, "SELECT * FROM studies") == []
 
 
-def test_a_folder_with_a_quote_in_its_name_is_read(root: Path) -> None:
-    moved = root.rename(root.with_name("it's"))
-    assert rows(moved, "SELECT count(*) AS n FROM trials") == [{"n": 6}]
+ODD = [
+    "it's",
+    'q"q',
+    "a*b",
+    "a?b",
+    "**",
+    "a[b]",
+    "[a-c]",
+    "a[!b",
+    "{a,b}",
+    "a\\b",
+    "å b=c",
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_folder_of_any_name_is_read_and_no_other(root: Path, name: str) -> None:
+    write_study(root.with_name("axb"), [toy_row(0, study="stranger")], "stranger")
+    moved = root.rename(root.with_name(name))
+    shutil.rmtree(root, ignore_errors=True)
+    studies = rows(moved, "SELECT study, trials FROM studies")
+    assert studies == [{"study": "joined", "trials": 3}, {"study": "parts", "trials": 3}]
+    assert results.scan(moved).num_rows == 6
 
 
 @pytest.mark.parametrize(
@@ -163,3 +184,75 @@ def test_results_are_written_in_each_format(root: Path, tmp_path: Path) -> None:
         write(table, "parquet", None)
     with pytest.raises(InvalidRequest, match="No such file"):
         write(table, "csv", tmp_path / "nowhere" / "out.csv")
+
+
+def test_a_folder_that_cannot_be_queried_is_told_in_one_line(root: Path) -> None:
+    moved = root.rename(root.with_name("a\\b[c]"))
+    with pytest.raises(InvalidRequest, match="cannot be queried"):
+        Query(moved)
+
+
+# Value in SQL -> in JSON and, as text, in CSV
+ANYTHING: dict[str, tuple[object, str]] = {
+    "[1, NULL, 2]": ([1, None, 2], "[1, null, 2]"),
+    "{'a': 1, 'b': ['x']}": ({"a": 1, "b": ["x"]}, '{"a": 1, "b": ["x"]}'),
+    "MAP {1: 'a', 2: 'b'}": ({"1": "a", "2": "b"}, '{"1": "a", "2": "b"}'),
+    "MAP {[1]: 2}": ([[[1], 2]], "[[[1], 2]]"),
+    "[1, 2]::INT[2]": ([1, 2], "[1, 2]"),
+    "INTERVAL 1 MONTH": ("1 month", "1 month"),
+    "[INTERVAL 1 MONTH]": (["1 month"], '["1 month"]'),
+    "'101'::BIT": ("101", "101"),
+    r"'\xFF'::BLOB": (r"\xFF", r"\xFF"),
+    "union_value(k := 1)": ("1", "1"),
+    "170141183460469231731687303715884105727": (2**127 - 1, str(2**127 - 1)),
+    "340282366920938463463374607431768211455::UHUGEINT": (str(2**128 - 1), str(2**128 - 1)),
+    "1.50::DECIMAL(10, 2)": (1.5, "1.50"),
+    "'infinity'::DATE": ("infinity", "infinity"),
+    "'0044-03-15 (BC)'::DATE": ("0044-03-15 (BC)", "0044-03-15 (BC)"),
+    "'10000-01-01'::TIMESTAMP": ("10000-01-01 00:00:00", "10000-01-01 00:00:00"),
+    "'12:00:00+02'::TIMETZ": ("12:00:00+02", "12:00:00+02"),
+    "'nan'::DOUBLE": (None, "nan"),
+    "['-inf'::DOUBLE, 1]": ([None, 1.0], "[null, 1.0]"),
+    "'a,\"b\"\n'": ('a,"b"\n', 'a,"b"\n'),
+    "'[bold]x[/nope]'": ("[bold]x[/nope]", "[bold]x[/nope]"),
+}
+
+
+@pytest.mark.parametrize("value", ANYTHING)
+def test_any_value_is_written_in_each_format(root: Path, tmp_path: Path, value: str) -> None:
+    in_json, in_csv = ANYTHING[value]
+    query, sql = Query(root), f"SELECT {value} AS a, 1 AS b"
+    for style in ("csv", "json", "parquet"):
+        write(query.run(sql, as_text=style != "parquet"), style, tmp_path / style)
+    assert json.loads((tmp_path / "json").read_text(), parse_constant=pytest.fail) == [
+        {"a": in_json, "b": 1}
+    ]
+    with (tmp_path / "csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["a", "b"], [in_csv, "1"]]
+    assert pq.read_metadata(tmp_path / "parquet").num_rows == 1
+
+
+def test_all_columns_of_all_trials_are_written_as_csv(root: Path, tmp_path: Path) -> None:
+    write(Query(root).run("SELECT * FROM trials", as_text=True), "csv", tmp_path / "all.csv")
+    with (tmp_path / "all.csv").open(newline="") as file:
+        found = {(row["study"], row["number"]): row for row in csv.DictReader(file)}
+    assert len(found) == 6
+    assert json.loads(found["parts", "1"]["curve_gap"]) == [1.0, 2.0]
+    assert found["joined", "2"]["m_gap"] == "2"
+
+
+def test_columns_of_one_name_are_kept_apart(root: Path) -> None:
+    assert rows(root, "SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a") == [
+        {"a": 1, "a_2": 2, "a_1": 3, "a_3": 4}
+    ]
+
+
+@pytest.mark.parametrize(("style", "content"), [("csv", '"study"\n'), ("json", "[]\n")])
+def test_no_rows_are_written_too(root: Path, tmp_path: Path, style: str, content: str) -> None:
+    found = Query(root).run("SELECT study FROM trials WHERE false", as_text=True)
+    write(found, style, tmp_path / "none")
+    assert (tmp_path / "none").read_text() == content
+
+
+def test_a_query_that_is_no_text_is_refused(root: Path) -> None:
+    assert "surrogates not allowed" in refusal(root, "SELECT '\udcff'")

@@ -22,12 +22,13 @@ from ray.tune.experiment import Trial
 from search import ledger as ledger_module
 from search import machines as machines_module
 from search import results, scheduling
+from search.connection import start_ray
 from search.depot import Depot
 from search.ledger import Ledger, Ticket
 from search.machines import Fleet, MachineRefused, machines, versions
 from search.preparation import prepare
 from search.results import Row
-from search.scheduling import SLOT, Allotment, LedgerSearcher, allot, run_trials, start_ray
+from search.scheduling import SLOT, Allotment, LedgerSearcher, allot, run_trials
 from search.spec import StudySpec, resolve, validate
 from trainables.errors import InvalidRequest
 from trainables.scenario import Places, Scenario
@@ -127,6 +128,7 @@ class Watch:
     def __init__(self, then: Any = None) -> None:
         self.rows: list[Row] = []
         self.retries: list[int] = []
+        self.held_back: list[int] = []
         self.closed: list[tuple[int, str]] = []
         self.said: list[str] = []
         self._then = then
@@ -142,6 +144,9 @@ class Watch:
 
     def retried(self, ticket: Ticket, reason: str) -> None:
         self.retries.append(ticket.number)
+
+    def held(self, ticket: Ticket, reason: str) -> None:
+        self.held_back.append(ticket.number)
 
     def tick(self) -> None: ...
 
@@ -278,6 +283,65 @@ def test_a_trial_that_always_kills_its_worker_is_recorded_as_crashed(
     assert rows[1]["state"] == "crashed"
     assert "died" in rows[1]["reason"]
     assert rows[1]["m_gap"] is None
+
+
+@pytest.mark.parametrize("where", ["setup", "step"])
+def test_a_cause_that_all_trials_share_ends_the_run_soon_and_mended_it_goes_on(
+    tmp_path: Path,
+    notes: Path,
+    places: Places,
+    where: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Also where nothing is left that runs, for which Tune would wait."""
+    broken = tmp_path / "broken"
+    broken.touch()
+    kind = pretend(notes)
+
+    def work(self: Any) -> dict[str, Any]:
+        if broken.exists():
+            crashed = {"state": "crashed", "reason": f"KeyError: {os.getpid()}", "metrics": {}}
+            return {**kind.step(self), **crashed}
+        found: dict[str, Any] = kind.step(self)
+        return found
+
+    def set_up(self: Any, config: dict[str, Any]) -> None:
+        if where == "setup" and broken.exists():
+            raise OSError(f"{os.getpid()}: the data is gone")
+
+    shared = type("Shared", (kind,), {"setup": set_up, "step": work})
+    watch, begun = Watch(), time.monotonic()
+    with (
+        Ledger(spec(places), tmp_path, "data") as ledger,
+        pytest.raises(InvalidRequest, match=r"(KeyError|the data is gone).*have not settled"),
+    ):
+        run_trials(ledger, shared, TWO_WORKERS, watch)
+    assert time.monotonic() - begun < 200
+    assert watch.rows == []
+    assert watch.retries == []
+    assert 3 <= len(watch.held_back) <= 6
+    assert capfd.readouterr() == ("", ""), "what Tune has to say is said by us"
+    broken.unlink()
+    with Ledger(spec(places), tmp_path, "data") as ledger:
+        run_trials(ledger, shared, TWO_WORKERS, Watch())
+        assert ledger.finished
+    assert results.scan(tmp_path, "s")["state"].to_pylist() == ["complete"] * 8
+
+
+def test_two_trials_that_crash_alike_settle_where_there_are_no_more(
+    tmp_path: Path, notes: Path, places: Places
+) -> None:
+    kind = pretend(notes)
+
+    def crash(self: Any) -> dict[str, Any]:
+        return {**kind.step(self), "state": "crashed", "reason": "KeyError: 'x'"}
+
+    watch = Watch()
+    with Ledger(spec(places, trials=2), tmp_path, "data") as ledger:
+        run_trials(ledger, type("Crashes", (kind,), {"step": crash}), TWO_WORKERS, watch)
+        assert ledger.finished
+    assert sorted(watch.held_back) == [0, 1]
+    assert results.scan(tmp_path, "s")["state"].to_pylist() == ["crashed"] * 2
 
 
 def test_a_pruner_stops_trials_between_phases(tmp_path: Path, notes: Path, places: Places) -> None:

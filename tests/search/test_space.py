@@ -444,3 +444,21 @@ def test_the_largest_value_of_one_that_does_not_vary_is_its_default() -> None:
 @pytest.mark.parametrize("method", ["mugan", "finetune", "original", "gkt"])
 def test_a_hyperparameter_that_a_method_has_not_has_no_largest_value(method: str) -> None:
     assert SearchSpace(method).largest("generators") is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("learning_rate=-1e308..1e308", "bounds are up to 1e+30"),
+        ("samples_per_class=2..9007199254740993", "bounds of whole numbers are up to"),
+        ("learning_rate=1..1" + "0" * 400, "bounds are written LOW..HIGH"),
+        ("learning_rate=1..1e400", "bounds are written LOW..HIGH"),
+        ("learning_rate=nan,1", "possible: -1e+30 to 1e+30"),
+    ],
+)
+def test_bounds_that_samplers_cannot_reckon_with_are_refused(setting: str, said: str) -> None:
+    name, override = parse_setting(setting)
+    with pytest.raises(InvalidRequest) as caught:
+        SearchSpace("mugan", {name: override})
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 300

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from search.spec import (
     EXECUTION,
+    InversionSpec,
+    Resources,
+    ScenarioSpec,
     StudySpec,
     check_name,
     differences,
     fingerprint,
     load_spec,
     measured,
+    notes,
     pool_seed,
     resolve,
     scenario_of,
+    stored,
     validate,
 )
 from tests.search.toys import NOWHERE, only_line
 from trainables import models
 from trainables.errors import DataError, InvalidRequest
 from trainables.scenario import Scenario
+from trainables.sources import read
 from trainables.workbench import save_model
 
 
@@ -199,6 +207,64 @@ def test_infinite_values_are_refused(values: dict[str, Any]) -> None:
     assert "inf" in refusal(values)
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"seed": 2**32}, "seed is 4294967296: possible: 0 to 4294967295"),
+        ({"scenario": {"seed": 2**64}}, f"scenario.seed is {2**64}: possible: 0 to 4294967295"),
+        ({"scenario": {"evaluation_seed": 2**64}}, "possible: 0 to 4294967295"),
+        ({"trials": 10**10}, "trials is 10000000000: possible: 1 to 1000000000"),
+        ({"trial_timeout": 1e10}, "possible: above 0 to 1e+09"),
+        ({"scenario": {"learning_rate": 1e39}}, "possible: above 0 to 1e+30"),
+        ({"inversion": {"bn_weight": 1e39}}, "possible: 0 to 1e+30"),
+        ({"inversion": {"batch_size": 2**40}}, "possible: 2 to 1048576"),
+        ({"scenario": {"image_size": [32, 10**6]}}, "possible: 1 to 4096"),
+        ({"mia_tolerance": 101}, "possible: 0 to 100"),
+        ({"resources": {"cpus_per_trial": 10**6}}, "possible: 1 to 1024"),
+        ({"resources": {"gpus_per_trial": 1.5}}, "a fraction from 0.0001 on, or whole GPUs"),
+        ({"resources": {"gpus_per_trial": 1e-5}}, "a fraction from 0.0001 on, or whole GPUs"),
+        ({"resources": {"fuse": 10**6}}, "from 1 on, or auto (at most 1024)"),
+        ({"scenario": {"width": 10**400}}, "scenario.width is 1000"),
+        ({"seed": 1 << 20_000}, "seed is a number of thousands of digits"),
+        ({"name": ["x" * 10**5]}, "name is ['xxx"),
+    ],
+)
+def test_numbers_that_the_machine_cannot_hold_are_refused_with_what_is_possible(
+    values: dict[str, Any], said: str
+) -> None:
+    message = refusal(values)
+    assert said in message
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize("section", [StudySpec, ScenarioSpec, InversionSpec, Resources])
+@pytest.mark.parametrize(
+    "value",
+    [10**30, -(10**30), 1 << 20_000, 1e308, math.inf, -math.inf, math.nan, True, "9" * 5000, None],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_key_is_given_it_is_taken_or_refused_in_a_line(
+    section: type[Any], value: Any
+) -> None:
+    names = {ScenarioSpec: "scenario", InversionSpec: "inversion", Resources: "resources"}
+    for key in section.model_fields:
+        values = {names[section]: {key: value}} if section in names else {key: value}
+        said = "taken"
+        try:
+            validate(values)
+        except InvalidRequest as error:
+            said = str(error)
+        assert len(only_line(said)) < 500
+
+
+def test_seeds_beyond_the_largest_would_be_others_again() -> None:
+    first, again = (
+        torch.rand(3, generator=torch.Generator().manual_seed(seed)) for seed in (5, 2**32 + 5)
+    )
+    assert torch.equal(first, again)
+    assert validate({"seed": 2**32 - 1}).seed == 2**32 - 1
+
+
 def test_truth_values_are_no_numbers() -> None:
     assert refusal({"trials": True}).startswith("trials is True")
 
@@ -335,7 +401,7 @@ def test_a_relative_dataset_becomes_an_absolute_path(
     spec = resolve(validate({"scenario": values}), NOWHERE)
     assert spec.scenario.dataset == str(three_digits.resolve())
     assert spec.name == "mugan-three-digits-allcnn-forget-1"
-    assert (spec.scenario.width, spec.scenario.validation_fraction) == (1.0, 0.05)
+    assert (spec.scenario.width, spec.scenario.validation_fraction) == (1.0, 0.2)
     assert spec.scenario.gan_steps == 5_000
 
 
@@ -637,7 +703,7 @@ def test_without_data_forget_classes_are_numbers_that_there_are(
 
 @pytest.mark.parametrize("forget", [list(range(10)), [str(label) for label in range(10)]])
 def test_without_data_some_class_must_be_retained(weights: str, forget: list[Any]) -> None:
-    assert "all classes" in refusal(without_data(weights, scenario={"forget": forget}))
+    assert "all 10 classes" in refusal(without_data(weights, scenario={"forget": forget}))
 
 
 def test_without_data_a_forget_class_must_be_given(weights: str) -> None:
@@ -734,6 +800,14 @@ def test_weights_that_fit_a_dataset_keep_their_width_and_the_dataset_s_name(
     assert spec.name == "mugan-digits-allcnn-forget-3"
     message = refusal({"scenario": {"weights": str(path), "width": 0.25}})
     assert message.startswith(f"{path}: does not fit allcnn")
+
+
+def test_a_method_that_needs_the_training_log_is_refused_with_given_weights(weights: str) -> None:
+    message = refusal({"method": "amnesiac", "scenario": {"weights": weights}})
+    assert weights in message
+    assert "training log" in message
+    assert "possible: original, retrain, finetune" in message
+    assert resolve(validate({"method": "amnesiac"}), NOWHERE).scenario.forget == [3]
 
 
 def test_a_study_s_fingerprint_follows_from_data_and_weights(tmp_path: Path) -> None:
@@ -846,3 +920,214 @@ def test_an_image_size_is_two_whole_numbers(weights: str, size: list[Any]) -> No
 )
 def test_a_wrong_value_of_the_inversion_is_refused(values: dict[str, Any], wrong: str) -> None:
     assert wrong in refusal({"inversion": values})
+
+
+# Where validation images come from
+
+
+def given_weights(weights: str, **scenario: Any) -> dict[str, Any]:
+    return {"scenario": {"weights": weights, **scenario}}
+
+
+def listed(folder: Path, *lines: object) -> str:
+    path = folder / "held-out.txt"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def test_validation_is_a_share_of_training_unless_the_base_model_was_trained_elsewhere(
+    weights: str, tmp_path: Path
+) -> None:
+    images = read("digits", tmp_path).y_train
+    some = listed(tmp_path, *(int(np.flatnonzero(images == label)[0]) for label in (3, 4)))
+    for values, expected in (
+        ({}, ("training", 0.2, None)),
+        (given_weights(weights), ("test", None, None)),
+        (given_weights(weights, validation_from="test"), ("test", None, None)),
+        (given_weights(weights, validation_from="training"), ("training", 0.2, None)),
+        (
+            given_weights(weights, validation_from="training", validation_fraction=0.1),
+            ("training", 0.1, None),
+        ),
+        (given_weights(weights, held_out=some), ("training", None, some)),
+        ({"scenario": {"held_out": some}}, ("training", None, some)),
+        ({"scenario": {"validation_from": "test"}}, ("test", None, None)),
+    ):
+        spec = resolve(validate(values), NOWHERE)
+        found = spec.scenario
+        assert (found.validation_from, found.validation_fraction, found.held_out) == expected
+        assert resolve(spec, NOWHERE) == spec
+        assert resolve(validate(spec.model_dump(mode="json")), NOWHERE) == spec
+        scenario = scenario_of(spec)
+        assert scenario.validation_source == expected[0]
+        assert scenario.held_out == expected[2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"), [((500, 700), 0.1), ((1_000, 5_000), 0.05), ((499, 5_000), 0.2)]
+)
+def test_the_share_suits_the_smallest_class(
+    tmp_path: Path, counts: tuple[int, int], expected: float
+) -> None:
+    path, labels = tmp_path / "own.npz", np.repeat([0, 1], counts)
+    images = np.zeros((len(labels), 4, 4), np.uint8)
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:4], y_test=[0, 0, 1, 1])
+    values: dict[str, Any] = {"dataset": str(path), "forget": [1]}
+    found = resolve(validate({"scenario": values}), NOWHERE).scenario
+    assert found.validation_fraction == expected
+    values["validation_fraction"] = 0.01
+    assert resolve(validate({"scenario": values}), NOWHERE).scenario.validation_fraction == 0.01
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({"validation_from": "test", "held_out": "@list@"}, "give one"),
+        ({"validation_from": "validation"}, "scenario.validation_from is 'validation'"),
+        ({"validation_fraction": 0.1}, "validation is half of the test images"),
+        ({"validation_fraction": 0.1, "held_out": "@list@"}, "leave it out"),
+        ({"held_out": "nosuch.txt"}, "nosuch.txt: no such file"),
+        ({"held_out": "@list@", "forget": [5]}, "class 5, which is to be forgotten,"),
+    ],
+)
+def test_validation_that_contradicts_itself_is_refused(
+    weights: str, tmp_path: Path, values: dict[str, Any], wrong: str
+) -> None:
+    images = read("digits", tmp_path).y_train
+    some = listed(tmp_path, *(int(np.flatnonzero(images == label)[0]) for label in (3, 4)))
+    given = {key: some if value == "@list@" else value for key, value in values.items()}
+    assert wrong in refusal(given_weights(weights, **given))
+
+
+@pytest.mark.parametrize("values", [{"validation_from": "training"}, {"held_out": "some.txt"}])
+def test_without_data_there_is_no_validation(weights: str, values: dict[str, Any]) -> None:
+    assert "without a dataset" in refusal(without_data(weights, scenario=values))
+
+
+def test_a_relative_list_becomes_an_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = read("digits", tmp_path).y_train
+    some = listed(tmp_path, *(int(np.flatnonzero(images == label)[0]) for label in (3, 4)))
+    monkeypatch.chdir(tmp_path)
+    spec = resolve(validate({"scenario": {"held_out": Path(some).name}}), NOWHERE)
+    assert spec.scenario.held_out == some
+
+
+def test_another_list_is_another_study(tmp_path: Path) -> None:
+    images = read("digits", tmp_path).y_train
+    first, second, third = (int(np.flatnonzero(images == label)[0]) for label in (3, 4, 5))
+    plain = resolve(StudySpec(), NOWHERE)
+    spec = resolve(validate({"scenario": {"held_out": listed(tmp_path, first, second)}}), NOWHERE)
+    before = fingerprint(spec, NOWHERE)
+    listed(tmp_path, second, first)
+    assert fingerprint(spec, NOWHERE) == before, "another order is the same list"
+    listed(tmp_path, first, third)
+    assert len({fingerprint(spec, NOWHERE), before, fingerprint(plain, NOWHERE)}) == 3
+
+
+def test_few_validation_images_of_the_forgotten_are_noted(tmp_path: Path) -> None:
+    assert notes(resolve(StudySpec(), NOWHERE), NOWHERE) == ()
+    narrow = {"scenario": {"validation_fraction": 0.05, "forget": [3, 4]}}
+    lines = notes(resolve(validate(narrow), NOWHERE), NOWHERE)
+    assert [line.partition(":")[0] for line in lines] == [
+        f"validation has only 7 images of class {label}" for label in (3, 4)
+    ]
+
+
+def test_nothing_is_noted_without_data(weights: str) -> None:
+    assert notes(resolve(validate(without_data(weights)), NOWHERE), NOWHERE) == ()
+
+
+def older(spec: StudySpec, **scenario: Any) -> dict[str, Any]:
+    """A stored specification of a version that took all validation images from training."""
+    dumped: dict[str, Any] = spec.model_dump(mode="json")
+    kept = {**dumped["scenario"], **scenario}
+    del kept["validation_from"], kept["held_out"]
+    return {**dumped, "scenario": kept}
+
+
+def test_a_study_of_a_version_before_goes_on_if_it_is_the_same(weights: str) -> None:
+    for values in ({}, without_data(weights)):
+        spec = resolve(validate(values), NOWHERE)
+        assert differences(older(spec), spec.model_dump(mode="json")) == []
+
+
+def test_a_study_on_given_weights_of_a_version_before_goes_on_if_it_is_said_to_be_right(
+    weights: str,
+) -> None:
+    now = resolve(validate(given_weights(weights)), NOWHERE)
+    before = older(now, validation_fraction=0.2)
+    changes = differences(before, now.model_dump(mode="json"))
+    assert "scenario.validation_from: training -> test" in changes
+    stated = resolve(validate(given_weights(weights, validation_from="training")), NOWHERE)
+    assert differences(before, stated.model_dump(mode="json")) == []
+    repeated = resolve(validate(stored(before)), NOWHERE)
+    assert scenario_of(repeated) == scenario_of(stated), "and it is repeated as it was"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_a_mark_of_the_byte_order_is_no_part_of_the_file(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('name = "ü"\ntrials = 7\n', encoding=encoding)
+    assert load_spec(path, {}).trials == 7
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_refused_by_its_name(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text("trials = 7\n", encoding=encoding)
+    with pytest.raises(InvalidRequest, match="is in UTF-16"):
+        load_spec(path, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 5_000,
+        "a = " + "[" * 5_000 + "]" * 5_000,
+        ".".join(["space", *("a" * 3_000)]) + " = 1",
+        "seed = " + "9" * 5_000,
+        "seed = 0x" + "f" * 9_000,
+        "seed = 1\nseed = 2",
+        "seed = 2020-01-01",
+        "[space]\nlearning_rate = nan",
+        "[space]\nlearning_rate = 2020-01-01T00:00:00Z",
+        "\0",
+    ],
+)
+def test_a_strange_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    path = toml(tmp_path, text)
+    with pytest.raises(InvalidRequest) as caught:
+        load_spec(path, {})
+    assert len(only_line(str(caught.value))) < 400 + len(str(path))
+
+
+def piped(monkeypatch: pytest.MonkeyPatch, content: bytes, terminal: bool = False) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(content))
+    monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("sys.stdin", stream)
+
+
+def test_a_hyphen_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    piped(monkeypatch, b"trials = 7\n[space]\ntemperature = 2.0\n")
+    spec = load_spec(Path("-"), {"trials": 8})
+    assert (spec.trials, spec.space) == (8, {"temperature": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("content", "terminal", "said"),
+    [(b" \n", False, "is empty"), (b"", False, "is empty"), (b"trials = 7", True, "is piped")],
+)
+def test_standard_input_with_nothing_in_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, terminal: bool, said: str
+) -> None:
+    piped(monkeypatch, content, terminal)
+    with pytest.raises(InvalidRequest, match=said):
+        load_spec(Path("-"), {})
+
+
+def test_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # as Python has it after `<&-`
+    with pytest.raises(InvalidRequest, match="is piped"):
+        load_spec(Path("-"), {})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from search import results, sweeps
 from search.ledger import Ledger
-from search.repeats import best_values, configuration, repeated, same_but, stored
+from search.repeats import Origin, best_of, configuration, repeated, same_but, stored
 from search.spec import StudySpec, pool_seed
 from tests.search.toys import FINGERPRINT, settle, toy_row, toy_spec, write_study
 from trainables import methods
@@ -145,9 +145,11 @@ class TestTheConfiguration:
     def test_is_the_best_of_the_study(self, tmp_path: Path, spec: StudySpec) -> None:
         rows = [toy_row(1, {"learning_rate": 0.5}), toy_row(0, {"learning_rate": 0.25})]
         write_study(tmp_path, rows, "searched")
-        found, origin = configuration(spec, tmp_path, {"temperature": 2.0})
+        found, origin, told = configuration(spec, tmp_path, {"temperature": 2.0})
         assert (found["learning_rate"], found["temperature"]) == (0.25, 2.0)
-        assert origin == "the best of study searched (trial 0), with temperature=2.0"
+        assert told == "the best of study searched (trial 0), with temperature=2.0"
+        assert origin == Origin("searched", 0, {"temperature": 2.0})
+        assert str(origin) == "trial 0 of study searched, with temperature=2.0 instead"
 
     def test_is_the_methods_defaults_where_no_trial_completed(
         self, tmp_path: Path, spec: StudySpec
@@ -155,10 +157,12 @@ class TestTheConfiguration:
         expected = methods.hyperparameters("mugan")
         assert configuration(spec, tmp_path, {})[0] == expected
         write_study(tmp_path, [toy_row(0, state="diverged")], "searched")
-        found, origin = configuration(spec, tmp_path, {})
+        found, origin, told = configuration(spec, tmp_path, {})
         assert found == expected
-        assert "no complete trial" in origin
-        assert best_values(spec, tmp_path)[0] is None
+        assert "no complete trial" in told
+        assert origin == Origin("searched", None)
+        assert str(origin) == "the method's defaults, for study searched"
+        assert best_of(spec, tmp_path) is None
 
     def test_must_be_one_that_the_method_takes(self, tmp_path: Path, spec: StudySpec) -> None:
         with pytest.raises(InvalidRequest, match="temperature"):

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +228,13 @@ def only_line(text: str) -> str:
     lines = text.splitlines()
     assert len(lines) == 1, text
     return lines[0]
+
+
+def hostile(folder: Path, names: Iterable[str]) -> Path:
+    """A folder with files of these names; one that is imported notes that in `imported`."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noted = str(folder / "imported")
+        path.write_text(f"open({noted!r}, 'a').write({name!r})\nraise ImportError({name!r})\n")
+    return folder

@@ -16,6 +16,7 @@ from torch import Tensor
 from tests.trainables.toys import rng
 from trainables.data import Dataset, Samples, index_batches, load
 from trainables.errors import DataError
+from trainables.splits import HeldOut
 
 Writer = Callable[..., str]
 
@@ -84,6 +85,31 @@ def test_validation_takes_its_share_of_every_class(save: Writer, tmp_path: Path)
     dataset = load(save(numbered(300), labels), tmp_path, 0.2)
     assert dataset.validation.labels.bincount().tolist() == [10, 20, 30]
     assert dataset.train.labels.bincount().tolist() == [40, 80, 120]
+
+
+def test_half_of_the_test_images_are_for_validation_where_that_is_asked_for(
+    save: Writer, tmp_path: Path
+) -> None:
+    labels = np.arange(30) % 3
+    path = save(numbered(60), np.arange(60) % 3, x_test=numbered(30, 100), y_test=labels)
+    dataset = load(path, tmp_path, 0.2, "test")
+    assert numbers(dataset.train) == list(range(60)), "all that there is"
+    validation, test = numbers(dataset.validation), numbers(dataset.test)
+    assert sorted(validation + test) == list(range(100, 130)), "disjoint, and nothing is left over"
+    assert dataset.validation.labels.bincount().tolist() == [5, 5, 5]
+    for part in (dataset.validation, dataset.test):
+        assert part.labels.tolist() == [(n - 100) % 3 for n in numbers(part)]
+    assert load(path, tmp_path, 0.2, "training").test.labels.bincount().tolist() == [10, 10, 10]
+
+
+def test_training_images_that_are_held_out_are_the_validation_images(
+    save: Writer, tmp_path: Path
+) -> None:
+    path = save(numbered(60), np.arange(60) % 3, x_test=numbered(30, 100), y_test=np.arange(30) % 3)
+    dataset = load(path, tmp_path, 0.2, "training", HeldOut((3, 7, 59)))
+    assert numbers(dataset.validation) == [3, 7, 59]
+    assert numbers(dataset.train) == [n for n in range(60) if n not in (3, 7, 59)]
+    assert numbers(dataset.test) == list(range(100, 130))
 
 
 def test_a_class_too_small_to_split_is_named(save: Writer, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables.files import write_whole
+from trainables.errors import InvalidRequest
+from trainables.files import check_weights_name, write_whole
 
 
 def test_the_content_arrives_and_replaces_what_was_there(tmp_path: Path) -> None:
@@ -47,3 +48,28 @@ def test_the_file_appears_only_when_it_is_complete(
     monkeypatch.setattr(os, "fsync", look)
     write_whole(path, b"content")
     assert seen == [False]
+
+
+def test_a_name_as_long_as_names_can_be_will_do(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    write_whole(path, b"content")
+    assert path.read_bytes() == b"content"
+
+
+def test_a_pipe_or_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, b"content")
+    assert os.read(reader, 100) == b"content"
+    os.close(reader)
+    assert pipe.is_fifo()
+    with pytest.raises(OSError, match="No space"):
+        write_whole(Path("/dev/full"), b"content")
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.pth", "w", ".safetensors", "w.safetensors.gz", "w."])
+def test_weights_have_the_name_of_what_they_are(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="give a name that ends in"):
+        check_weights_name(Path(name))
+    check_weights_name(Path("w.pt.safetensors"))

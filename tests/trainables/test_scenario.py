@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from trainables.errors import InvalidRequest
 from trainables.scenario import Places, Scenario, cache_folder
 
 
@@ -16,6 +19,17 @@ def test_a_scenario_is_a_frozen_value() -> None:
     assert hash(one) == hash(replace(one))
     with pytest.raises(FrozenInstanceError):
         one.seed = 1  # type: ignore[misc]
+
+
+def test_forget_classes_are_indices_in_one_order() -> None:
+    assert Scenario(forget=(2, 0, 2)).forget == (0, 2)
+    assert Scenario(forget=(np.int64(1),)) == Scenario(forget=(1,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("forget", [("3",), "3", (True,), (1.0,), 3, None])
+def test_names_are_for_specifications(forget: Any) -> None:
+    with pytest.raises(InvalidRequest, match="takes the indices of classes"):
+        Scenario(forget=forget)
 
 
 def test_the_recipe_defaults_to_the_thesis() -> None:

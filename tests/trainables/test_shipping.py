@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.trainables.toys import same, state
 from trainables.errors import DataError
@@ -94,6 +97,45 @@ def test_given_weights_go_along(
     assert there.weights is not None
     assert Path(there.weights).is_relative_to(elsewhere)
     assert Path(there.weights).read_bytes() == path.read_bytes()
+
+
+def test_a_list_of_what_was_held_out_goes_along_by_index(
+    three_digits: Path, scenario: Scenario, places: Places, depot: Remote, elsewhere: Path
+) -> None:
+    """A folder of images travels as arrays, which have no paths."""
+    folder, listed = elsewhere.parent / "images", elsewhere.parent / "held-out.txt"
+    for part in ("train", "test"):
+        for number in range(12):
+            path = folder / part / "ab"[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((8, 8), number, np.uint8)).save(path)
+    listed.write_text("a/10.png\nb/3.png\n")
+    asked = replace(scenario, dataset=str(folder), forget=(1,), held_out=str(listed))
+    shipment = pack(asked, places, depot)
+    unmark(shipment)
+    there, here, source = unpack(shipment)
+    assert there.held_out is not None
+    assert Path(there.held_out).is_relative_to(elsewhere)
+    listed.unlink()
+    shutil.rmtree(folder)
+    bench = Workbench(there, here, CPU, source)
+    pixels = ((bench.dataset.validation.images + 1) * 127.5).round()[:, 0, 0, 0]
+    assert sorted(pixels.tolist()) == [3, 10]
+    assert len(bench.dataset.train) == 10
+
+
+def test_a_list_of_what_was_held_out_counts_by_its_content(
+    scenario: Scenario, places: Places, depot: Remote, elsewhere: Path
+) -> None:
+    listed = elsewhere.parent / "held-out.txt"
+    listed.write_text("300\n5\n200\n")
+    asked = replace(scenario, held_out=str(listed))
+    shipment = pack(asked, places, depot)
+    unmark(shipment)
+    there, here, source = unpack(shipment)
+    for name in ("base", "retrained", "reference", "gan 0"):
+        mine = Workbench(asked, places, CPU)._describe(name)
+        assert Workbench(there, here, CPU, source)._describe(name) == mine
 
 
 def test_what_the_depot_no_longer_has_is_named(

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
 import urllib.error
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import torch
 import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from trainables.data import load
 from trainables.errors import DataError, InvalidRequest
 from trainables.sources import SOURCES, Raw, read, source, stratified
 
@@ -172,16 +177,20 @@ class TestResolveClasses:
     """Class indices from what a person writes."""
 
     def test_names_and_numbers_mix_and_come_back_sorted_and_once(self) -> None:
-        assert raw().resolve_classes(["owl", 0, " 2 "]) == (0, 2)
+        assert raw().resolve_classes(["owl", 0, " owl "]) == (0, 2)
         assert raw().resolve_classes(["dog"]) == (1,)
 
-    def test_a_name_goes_before_a_number(self) -> None:
-        assert raw(classes=("2", "1", "0")).resolve_classes(["2"]) == (0,)
+    def test_a_string_is_a_name_and_a_number_an_index(self) -> None:
+        backwards = raw(classes=("2", "1", "0"))
+        assert backwards.resolve_classes(["2"]) == (0,)
+        assert backwards.resolve_classes([2]) == (2,)
+        with pytest.raises(InvalidRequest, match="unknown class of pets '2'"):
+            raw().resolve_classes(["2"])
 
-    @pytest.mark.parametrize("number", [3, -1, "99"])
-    def test_a_number_out_of_range_names_the_range(self, number: object) -> None:
+    @pytest.mark.parametrize("number", [3, -1, 99])
+    def test_a_number_out_of_range_names_the_range(self, number: int) -> None:
         with pytest.raises(InvalidRequest, match=rf"{number} is out of range.*0 to 2"):
-            raw().resolve_classes([number])  # type: ignore[list-item]
+            raw().resolve_classes([number])
 
     def test_an_unknown_name_gets_a_suggestion(self) -> None:
         with pytest.raises(InvalidRequest, match="did you mean 'cat'"):
@@ -218,6 +227,27 @@ class TestNpz:
 
     def test_classes_without_names_are_called_by_number(self, save: Callable[..., Path]) -> None:
         assert fetch(save()).classes == ("0", "1", "2")
+
+    def test_class_names_may_be_bytes_or_numbers(self, save: Callable[..., Path]) -> None:
+        words = np.array(["café".encode(), b"dog", b"owl"])
+        assert fetch(save(classes=words)).classes == ("café", "dog", "owl")
+        assert fetch(save(classes=np.array([1, 2, 3]))).classes == ("1", "2", "3")
+
+    @pytest.mark.parametrize(
+        ("names", "said"),
+        [
+            (["cat", "dog", "cat"], "alike are 0 ('cat'), 2 ('cat')"),
+            (["cat", "dog", " cat"], "alike are 0 ('cat'), 2 (' cat')"),
+            (["caf\u00e9", "dog", "cafe\u0301"], "alike are 0 ('caf\u00e9'), 2 ('cafe\u0301')"),
+            ([b"cat", b"\xff", b"owl"], "is not UTF-8 text"),
+            ([["cat"], ["dog"], ["owl"]], "classes has shape (3, 1)"),
+            ("cat", "classes has shape ()"),
+        ],
+    )
+    def test_class_names_that_are_none_or_doubled_are_refused(
+        self, save: Callable[..., Path], names: object, said: str
+    ) -> None:
+        assert said in refusal(save(classes=np.array(names)))
 
     @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 1), (4, 4, 3), (1, 4, 4), (3, 4, 4)])
     def test_grey_and_colour_are_taken_in_either_order(
@@ -292,6 +322,72 @@ class TestNpz:
         (tmp_path / "own.npz").mkdir()
         assert "cannot be read as .npz" in refusal(tmp_path / "own.npz")
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"x_train": np.asfortranarray(tiny()["x_train"])},
+            {"x_train": (tiny()["x_train"] / 255).astype(">f8")},
+            {"x_train": (tiny()["x_train"] / 255).astype(np.float16)},
+            {"y_train": tiny()["y_train"].astype(">i8")},
+            {"y_train": tiny()["y_train"].astype(np.uint8)},
+            {"y_train": tiny()["y_train"].astype(np.uint64)},
+            {"y_test": tiny()["y_test"].astype(np.uint64)},
+        ],
+    )
+    def test_any_layout_of_the_numbers_will_do(
+        self, save: Callable[..., Path], changes: dict[str, Any]
+    ) -> None:
+        given = tiny(**changes)
+        again = {part: np.concatenate([given[part]] * 3) for part in ("x_train", "y_train")}
+        if np.isfortran(given["x_train"]):
+            again["x_train"] = np.asfortranarray(again["x_train"])
+        found = load(str(save(**given | again)), Path("/nowhere"), 0.2)
+        labels = torch.cat([found.train.labels, found.validation.labels])
+        assert torch.bincount(labels).tolist() == [6, 6, 6]
+        shown = found.train.images[found.train.labels == 0].unique(dim=0)
+        expected = torch.from_numpy(tiny()["x_train"][[0, 3], None] / 127.5 - 1).float()
+        assert torch.allclose(shown, expected, atol=1e-3)
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"x_train": tiny()["x_train"] > 3}, "x_train is bool; possible: uint8"),
+            ({"x_train": tiny()["x_train"].astype(np.uint16)}, "x_train is uint16"),
+            ({"x_train": tiny()["x_train"] * 1j}, "x_train is complex128"),
+            ({"x_train": tiny()["x_train"].astype("M8[s]")}, "x_train is datetime64[s]"),
+            ({"x_train": np.float64(3)}, "x_train has shape ()"),
+            ({"y_train": np.int64(3)}, "y_train has shape ()"),
+            ({"y_train": np.full(6, np.nan)}, "labels must be integers"),
+            ({"y_train": tiny()["y_train"] > 1}, "labels must be integers"),
+            ({"x_train": np.zeros((0, 4, 4), np.uint8), "y_train": np.zeros(0, int)}, "x_train"),
+        ],
+    )
+    def test_numbers_of_other_kinds_are_refused(
+        self, save: Callable[..., Path], changes: dict[str, Any], said: str
+    ) -> None:
+        assert said in refusal(save(**changes))
+
+    def test_a_header_that_promises_the_world_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "own.npz"
+        header = io.BytesIO()
+        promised = {"descr": "|u1", "fortran_order": False, "shape": (10**15, 8, 8)}
+        np.lib.format.write_array_header_1_0(header, promised)
+        with zipfile.ZipFile(path, "w") as file:
+            for name in PARTS:
+                file.writestr(f"{name}.npy", header.getvalue())
+        assert "cannot be read as .npz" in refusal(path)
+
+    def test_an_encrypted_file_is_refused(self, save: Callable[..., Path]) -> None:
+        path = save()
+        content = path.read_bytes()
+        for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags of each entry
+            parts = content.split(mark)
+            content = mark.join(
+                [parts[0], *(p[: place - 4] + b"\x01" + p[place - 3 :] for p in parts[1:])]
+            )
+        path.write_bytes(content)
+        assert "encrypted" in refusal(path)
+
     def test_nothing_in_it_is_unpickled(self, tmp_path: Path) -> None:
         class Trap:
             def __reduce__(self) -> tuple[Any, ...]:
@@ -363,7 +459,143 @@ class TestFolder:
         (folder / "train" / "cat" / "notes.txt").write_text("not an image")
         (folder / "train" / "README").write_text("not a class")
         self.image(folder / "train" / "cat" / "9.PNG", 9)
-        assert fetch(folder).x_train[:, 0, 0].tolist() == [0, 1, 9, 10, 11]
+        found = fetch(folder)
+        assert found.x_train[:, 0, 0].tolist() == [0, 1, 9, 10, 11]
+        assert found.notes == (
+            "own/: 1 file left out (1 .txt)",
+            "own/: 1 file left out, in no class folder (train/README)",
+        )
+
+    def test_a_folder_of_images_alone_has_nothing_to_tell(self, folder: Path) -> None:
+        assert fetch(folder).notes == ()
+
+    def test_what_systems_leave_behind_is_no_class_and_no_image(self, folder: Path) -> None:
+        before = fetch(folder).fingerprint
+        for place in ("", "train", "train/cat", "test/dog"):
+            for name in (".ipynb_checkpoints", "__MACOSX", "@eaDir"):
+                self.image(folder / place / name / "0.png", 99)
+            for name in (".DS_Store", "._0.png", "Thumbs.db", "desktop.ini"):
+                (folder / place / name).write_bytes(b"not an image")
+        found = fetch(folder)
+        assert (found.classes, found.fingerprint, found.notes) == (("cat", "dog"), before, ())
+
+    def test_what_is_not_read_is_told_with_its_number(self, folder: Path) -> None:
+        for name in ("a.csv", "b.txt", "c.TXT", "noise"):
+            (folder / "test" / "dog" / name).write_text("x")
+        self.image(folder / "train" / "cat" / "group" / "0.png")
+        self.image(folder / "validation" / "cat" / "0.png")
+        (folder / "train" / "loop").symlink_to("loop")
+        (folder / "train" / "dog" / "up").symlink_to("..")
+        os.mkfifo(folder / "train" / "dog" / "endless.png")
+        assert fetch(folder).notes == (
+            "own/: 5 files left out (2 .txt, 1 .png, 1 .csv, 1 without suffix)",
+            "own/: 1 file left out, in no class folder (train/loop)",
+            "own/: 2 folders inside classes are not read (train/cat/group, train/dog/up)",
+            "own/: beside train/ and test/, not read: validation",
+        )
+
+    def test_a_class_whose_images_lie_deeper_is_refused(self, folder: Path) -> None:
+        (folder / "train" / "cat").rename(folder / "train" / "group")
+        (folder / "train" / "cat").mkdir()
+        (folder / "train" / "group").rename(folder / "train" / "cat" / "group")
+        text = refusal(folder)
+        assert "no images in train/cat" in text
+        assert "folders in it are not read: group" in text
+
+    @pytest.mark.parametrize("suffix", ["tif", "TIFF", "gif", "ppm", "tga", "jpg"])
+    def test_all_that_pillow_reads_is_read(self, tmp_path: Path, suffix: str) -> None:
+        for part in ("train", "test"):
+            for value, name in enumerate(("cat", "dog")):
+                folder = tmp_path / part / name
+                folder.mkdir(parents=True)
+                Image.new("L", (4, 5), 100 * value).save(folder / f"0.{suffix}")
+        found = fetch(tmp_path)
+        assert found.x_train.reshape(2, -1).max(axis=1).tolist() == [0, 100]
+        assert found.notes == ()
+
+    def test_images_are_turned_as_exif_says(self, folder: Path) -> None:
+        upright = np.arange(20, dtype=np.uint8).reshape(5, 4)
+        turned = {1: upright, 3: upright[::-1, ::-1], 2: upright[:, ::-1], 4: upright[::-1]}
+        for orientation, stored in turned.items():
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            path = folder / "train" / "cat" / f"{orientation}-turned.png"
+            Image.fromarray(stored).save(path, exif=exif)
+        found = fetch(folder)
+        shown = [image for image in found.x_train if image[1, 1] == upright[1, 1]]
+        assert len(shown) == 4
+        assert all(np.array_equal(image, upright) for image in shown)
+
+    def test_a_picture_taken_upright_has_its_sides_changed(self, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        upright = np.arange(20, dtype=np.uint8).reshape(5, 4)
+        for part in ("train", "test"):
+            for name in ("cat", "dog"):
+                (tmp_path / part / name).mkdir(parents=True)
+                Image.fromarray(np.rot90(upright)).save(tmp_path / part / name / "0.png", exif=exif)
+        assert np.array_equal(fetch(tmp_path).x_train[0], upright)
+
+    def test_damaged_exif_says_nothing(self, folder: Path) -> None:
+        path = folder / "train" / "cat" / "0.png"
+        Image.new("L", (4, 5), 77).save(path, exif=b"Exif\0\0garbage")
+        assert fetch(folder).x_train[0, 0, 0] == 77
+
+    def test_of_several_frames_the_first_is_taken_and_that_is_told(self, folder: Path) -> None:
+        frames = [Image.new("L", (4, 5), value) for value in (7, 200)]
+        frames[0].save(folder / "train" / "cat" / "9.tif", save_all=True, append_images=frames[1:])
+        found = fetch(folder)
+        assert found.x_train[:, 0, 0].tolist() == [0, 1, 7, 10, 11]
+        assert found.notes == (
+            "own/: of 1 file with several frames the first is taken (train/cat/9.tif)",
+        )
+
+    @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "YCbCr"])
+    def test_other_modes_become_rgb_without_alpha(self, tmp_path: Path, mode: str) -> None:
+        for part in ("train", "test"):
+            for name in ("cat", "dog"):
+                (tmp_path / part / name).mkdir(parents=True)
+                image = Image.new("RGB", (4, 5), (0, 51, 102)).convert(mode)
+                if mode in ("RGBA", "LA"):
+                    image.putalpha(0)
+                image.save(tmp_path / part / name / "0.tif")
+        found = fetch(tmp_path)
+        assert found.x_train.shape == (2, 5, 4, 3)
+        expected = [42, 42, 42] if mode == "LA" else [0, 51, 102]
+        assert np.abs(found.x_train[0, 0, 0].astype(int) - expected).max() <= 3
+
+    @pytest.mark.parametrize(("kind", "suffix"), [("uint16", "tif"), ("float32", "tif")])
+    def test_more_than_8_bits_a_channel_are_refused(
+        self, folder: Path, kind: str, suffix: str
+    ) -> None:
+        path = folder / "train" / "cat" / f"0.{suffix}"
+        Image.fromarray(np.ones((5, 4), kind)).save(path)
+        assert "must have 8 bits a channel" in refusal(folder)
+
+    @pytest.mark.parametrize("content", [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 5\n"])
+    def test_what_is_no_image_under_the_name_of_one_is_refused(
+        self, folder: Path, content: bytes
+    ) -> None:
+        path = folder / "test" / "cat" / "9.png"
+        path.write_bytes(content)
+        assert f"{path}: not a readable image" in refusal(folder)
+
+    def test_a_link_to_an_image_that_is_gone_is_refused(self, folder: Path) -> None:
+        (folder / "train" / "cat" / "9.png").symlink_to("gone.png")
+        assert "9.png: not a readable image" in refusal(folder)
+
+    def test_a_class_written_in_two_ways_is_named(self, folder: Path) -> None:
+        (folder / "test" / "cat").rename(folder / "test" / "Cat")
+        assert "test/Cat is written otherwise than train/cat" in refusal(folder)
+
+    def test_classes_that_differ_in_case_are_told(self, folder: Path) -> None:
+        self.image(folder / "train" / "Cat" / "0.png")
+        (note,) = fetch(folder).notes
+        assert note == "own/: classes that differ in case alone: Cat, cat"
+
+    def test_the_content_of_a_folder_has_the_fingerprint_that_it_had(self, folder: Path) -> None:
+        # Written down before folders were read by this code: keys of artifacts follow from it.
+        assert fetch(folder).fingerprint == "d5c61a7d7052a3e0"
 
     @pytest.mark.parametrize("part", ["train", "test"])
     def test_a_missing_part_is_named(self, folder: Path, part: str) -> None:
@@ -377,6 +609,28 @@ class TestFolder:
     def test_a_class_of_test_alone_is_named(self, folder: Path) -> None:
         (folder / "test" / "eel").mkdir()
         assert "test/ has classes that train/ lacks: eel" in refusal(folder)
+
+    def test_a_class_may_be_written_in_another_unicode_form_in_test(self, folder: Path) -> None:
+        (folder / "train" / "cat").rename(folder / "train" / "caf\u00e9")
+        (folder / "test" / "cat").rename(folder / "test" / "cafe\u0301")
+        found = fetch(folder)
+        assert found.classes == ("caf\u00e9", "dog")
+        assert found.x_test[:, 0, 0].tolist() == [100, 101, 110, 111]
+        assert found.y_test.tolist() == [0, 0, 1, 1]
+
+    @pytest.mark.parametrize("part", ["train", "test"])
+    def test_classes_of_one_name_are_refused(self, folder: Path, part: str) -> None:
+        for name in ("caf\u00e9", "cafe\u0301"):
+            self.image(folder / part / name / "0.png", 50)
+        assert "alike are 0 ('cafe\u0301'), 1 ('caf\u00e9')" in refusal(folder)
+
+    def test_folders_named_by_numbers_are_in_the_order_of_text(self, tmp_path: Path) -> None:
+        for part in ("train", "test"):
+            for number in range(1, 13):
+                self.image(tmp_path / part / str(number) / "0.png", number)
+        found = fetch(tmp_path)
+        assert found.classes[:5] == ("1", "10", "11", "12", "2")
+        assert found.resolve_classes(["2"]) == found.resolve_classes([4]) == (4,)
 
     def test_one_class_is_too_few(self, folder: Path) -> None:
         for part in ("train", "test"):
@@ -442,8 +696,11 @@ class TestNames:
         }
 
     def test_named_datasets_hold_out_the_thesis_five_percent(self) -> None:
-        for name in ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn"):
+        for name in ("mnist", "fashion-mnist", "cifar10", "svhn"):
             assert SOURCES[name].validation_fraction == 0.05
+
+    def test_cifar100_holds_out_fifty_of_the_five_hundred_images_of_a_class(self) -> None:
+        assert SOURCES["cifar100"].validation_fraction == 0.1
 
 
 class TestTorchvision:
@@ -542,3 +799,9 @@ class TestTorchvision:
 def test_reading_twice_reads_once(save: Callable[..., Path], tmp_path: Path) -> None:
     path = str(save())
     assert read(path, tmp_path) is read(path, tmp_path)
+
+    def test_a_name_too_long_for_a_file_is_refused(self) -> None:
+        with pytest.raises(InvalidRequest):
+            source("x" * 300)
+        with pytest.raises(InvalidRequest):
+            source("/tmp/" + "x" * 300)

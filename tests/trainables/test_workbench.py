@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from tests.trainables.toys import rng, same, state
 from trainables import models, workbench
 from trainables.access import Access
+from trainables.artifacts import key_of
 from trainables.data import Samples
-from trainables.errors import GeneratorError
+from trainables.errors import DataError, GeneratorError, InvalidRequest
 from trainables.generators import dcgan, kegnet
 from trainables.generators.sampling import Ensemble
 from trainables.metrics.evaluate import answers_of, predict
@@ -165,6 +166,51 @@ class TestIdentity:
         monkeypatch.setitem(RECIPES, "retrained", RECIPES["retrained"] + 1)
         assert prepared(scenario, places) == {"base", "gan 0", "gan 1", "gan 2"}
 
+    @pytest.mark.usefixtures("whole")
+    def test_another_split_shares_nothing(
+        self, scenario: Scenario, places: Places, tmp_path: Path
+    ) -> None:
+        assert prepared(replace(scenario, validation_from="training"), places) == set(NAMES)
+        (tmp_path / "held-out.txt").write_text("5\n200\n300\n")
+        held_out = replace(scenario, held_out=str(tmp_path / "held-out.txt"))
+        for other in (replace(scenario, validation_from="test"), held_out):
+            assert prepared(other, places) == set()
+
+    def test_where_validation_is_no_share_of_training_the_share_does_not_count(
+        self, scenario: Scenario, places: Places, tmp_path: Path
+    ) -> None:
+        (tmp_path / "held-out.txt").write_text("5\n200\n300\n")
+        held_out = replace(scenario, held_out=str(tmp_path / "held-out.txt"))
+        for asked in (replace(scenario, validation_from="test"), held_out):
+            other = replace(asked, validation_fraction=0.5)
+            one, two = (Workbench(each, places, CPU)._describe("gan 0") for each in (asked, other))
+            assert one == two
+
+    def test_given_weights_change_all_that_follows_from_the_split(
+        self, bench: Workbench, scenario: Scenario, places: Places, tmp_path: Path
+    ) -> None:
+        save_model(bench.base, tmp_path / "base.safetensors", (8, 8))
+        given = replace(scenario, weights=str(tmp_path / "base.safetensors"))
+        carved = replace(given, validation_from="training")
+        for name in NAMES:
+            one, two = (Workbench(each, places, CPU)._describe(name) for each in (given, carved))
+            assert (one == two) is (name == "base"), name
+        ours = Workbench(scenario, places, CPU)._describe("retrained")
+        assert Workbench(carved, places, CPU)._describe("retrained") == ours
+
+    def test_the_keys_of_digits_are_what_they_were(self, tmp_path: Path) -> None:
+        """What users have built is found again."""
+        places = Places(data=tmp_path, artifacts=tmp_path)
+        bench = Workbench(Scenario(), places, CPU)
+        expected = {
+            "base": "89efd77daf2c5e1234ce",
+            "retrained": "f6d92d05492972651474",
+            "reference": "54e3c022a165f96cd197",
+            "gan 0": "2157a2f2002590691688",
+            "inverted generator 0": "cabe0a4c0b6c7e583f6b",
+        }
+        assert {name: key_of(bench._describe(name)[1]) for name in expected} == expected
+
     def test_equal_scenarios_share_everything(self, brief: Scenario, tmp_path: Path) -> None:
         one, other = replace(brief, learning_rate=1.0), replace(brief, learning_rate=1)
         assert one == other
@@ -272,6 +318,87 @@ class TestTraining:
             assert found[1] == pytest.approx(measured["test_forget_accuracy"])
 
 
+class TestGivenWeights:
+    """A base model that was trained elsewhere may have seen every training image."""
+
+    @pytest.fixture
+    def given(self, bench: Workbench, brief: Scenario, tmp_path: Path) -> Scenario:
+        save_model(bench.base, tmp_path / "base.safetensors", (8, 8))
+        return replace(brief, weights=str(tmp_path / "base.safetensors"))
+
+    @staticmethod
+    def images(three_digits: Path, part: str) -> set[bytes]:
+        with np.load(three_digits) as file:
+            arrays = (file[f"x_{part}"] * 2 - 1).astype(np.float32)
+        return {array.tobytes() for array in arrays}
+
+    @staticmethod
+    def seen(samples: Samples | Tensor) -> set[bytes]:
+        images = samples if isinstance(samples, Tensor) else samples.images
+        return {image.numpy().tobytes() for image in images[:, 0]}
+
+    def test_nothing_that_it_may_have_seen_is_taken_for_unseen(
+        self, given: Scenario, three_digits: Path, tmp_path: Path
+    ) -> None:
+        bench = Workbench(given, Places(data=tmp_path, artifacts=tmp_path), CPU)
+        data, judge = bench.dataset, bench.evaluator
+        train, test = (self.images(three_digits, part) for part in ("train", "test"))
+        assert self.seen(data.train) == train
+        assert self.seen(data.validation) | self.seen(data.test) == test
+        assert not self.seen(data.validation) & self.seen(data.test)
+        for prefix in ("", "test_"):
+            members, others = judge._members[prefix], judge.held_out[prefix]
+            assert self.seen(members) <= self.seen(data.train.without((1,)))
+            assert self.seen(others) <= test - train, "the attack's non-members"
+        assert self.seen(judge.targets) == self.seen(data.train.of((1,)))
+
+    def test_of_a_model_that_was_trained_here_the_share_that_it_has_not_seen_is_taken(
+        self, given: Scenario, bench: Workbench, tmp_path: Path
+    ) -> None:
+        stated = replace(given, validation_from="training")
+        data = Workbench(stated, Places(data=tmp_path, artifacts=tmp_path), CPU).dataset
+        assert torch.equal(data.train.images, bench.dataset.train.images)
+        assert torch.equal(data.validation.images, bench.dataset.validation.images)
+        assert torch.equal(data.test.images, bench.dataset.test.images)
+
+    def test_nothing_is_learnt_from_what_is_held_out(
+        self, given: Scenario, three_digits: Path, tmp_path: Path
+    ) -> None:
+        """Not by the retrained model, GANs, the few-shot aid or relearning."""
+        with np.load(three_digits) as file:
+            labels, tests = file["y_train"], file["x_test"]
+        listed = tuple(range(0, len(labels), 9))
+        (tmp_path / "held-out.txt").write_text("\n".join(map(str, listed)))
+        for asked in (given, replace(given, held_out=str(tmp_path / "held-out.txt"))):
+            asked = replace(asked, inversion=Inversion(steps=2, batch_size=8, few_shot=4))
+            bench = Workbench(asked, Places(data=tmp_path, artifacts=tmp_path), CPU)
+            hidden = self.seen(bench.dataset.validation) | self.seen(bench.dataset.test)
+            assert len(hidden) == len(tests) + (len(listed) if asked.held_out else 0)
+            granted = bench.grant(frozenset({Access.FORGET, Access.RETAIN}))
+            for samples in (
+                bench.dataset.train,
+                granted.forget,
+                granted.retain,
+                bench._few_samples(4),
+            ):
+                assert not self.seen(samples) & hidden
+
+    def test_a_class_with_a_single_test_image_cannot_be_forgotten(
+        self, given: Scenario, three_digits: Path, tmp_path: Path
+    ) -> None:
+        with np.load(three_digits) as file:
+            images, labels = file["x_test"], file["y_test"]
+        kept = (labels != 1) | (np.arange(len(labels)) == np.flatnonzero(labels == 1)[0])
+        path = changed_copy(
+            three_digits, tmp_path / "one.npz", x_test=images[kept], y_test=labels[kept]
+        )
+        places = Places(data=tmp_path, artifacts=tmp_path)
+        with pytest.raises(DataError, match="too few test images"):
+            _ = Workbench(replace(given, dataset=path), places, CPU).references
+        stated = replace(given, dataset=path, validation_from="training")
+        assert Workbench(stated, places, CPU).references["base"]["forget_accuracy"] > 90
+
+
 BOTH = frozenset({Access.FORGET, Access.RETAIN})
 
 
@@ -303,6 +430,14 @@ class Painter(dcgan.Generator):
         return torch.cat(
             [self.wanted.expand(count, 1, 8, 8), self.other.expand(len(noise) - count, 1, 8, 8)]
         )
+
+
+@pytest.mark.parametrize("forget", [(), (3,), (-1,), (0, 1, 2)])
+def test_a_scenario_made_by_hand_must_forget_classes_that_there_are(
+    scenario: Scenario, places: Places, forget: tuple[int, ...]
+) -> None:
+    with pytest.raises(InvalidRequest):
+        Workbench(replace(scenario, forget=forget), places, CPU)
 
 
 class TestCollapse:
@@ -355,6 +490,21 @@ class TestCollapse:
         assert "gan_steps" in said
         assert len(said.splitlines()) == 1
         assert len(set(seeds)) == len(seeds) == 3
+
+    def test_the_class_of_a_collapsed_gan_is_told_by_number_and_name(
+        self,
+        collapsing: Callable[[Sequence[float]], tuple[Workbench, list[int]]],
+        places: Places,
+        three_digits: Path,
+        tmp_path: Path,
+    ) -> None:
+        plain, _ = collapsing([0.1, 0.4, 0.0])
+        path = changed_copy(three_digits, tmp_path / "own.npz", classes=np.array(["1", "2", "3"]))
+        bench = Workbench(replace(plain.scenario, dataset=path), places, CPU)
+        told = [bench.title(name) for name in ("gan 1", "gan all", "base", "hold-out generator 1")]
+        assert told == ["gan 1 ('2')", "gan all", "base", "hold-out generator 1"]
+        with pytest.raises(GeneratorError, match=r"the GAN of class 1 \('2'\) collapsed"):
+            bench.prepare("gan 1")
 
     def test_a_collapse_does_not_lose_what_was_trained_together(
         self,

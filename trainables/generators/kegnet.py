@@ -26,9 +26,10 @@ HIDDEN = 120
 
 
 def normalised(images: Tensor) -> Tensor:
-    """Each channel of each image (n, c, h, w) with mean 0 and variance 1, as the authors have it.
+    """Each channel of each image (n, c, h, w) with mean 0 and variance 1; a constant one becomes 0.
 
-    A constant channel becomes 0.
+    The authors divide by the unbiased deviation, so that the images of n pixels are smaller by
+    sqrt(1 - 1 / n): 0.8 % at 8x8, 0.05 % at 32x32.
     """
     mean = images.mean(dim=(2, 3), keepdim=True)
     spread = images.std(dim=(2, 3), keepdim=True, unbiased=False)
@@ -164,8 +165,10 @@ def invert(
 ) -> Generator:
     """Train a generator of images that `classifier` gives the labels that it was fed.
 
-    `classifier` stays in evaluation mode and is not changed. `examples` are the few real samples
-    of the few-shot aid, if there are any. Raises Diverged.
+    `classifier` stays in evaluation mode and is not changed. The authors leave it in training mode,
+    where the batch norms of their ResNet (SVHN, Fashion-MNIST) normalise by the generated images;
+    their LeNet (MNIST) has none. `examples` are the few real samples of the few-shot aid, if there
+    are any. Raises Diverged.
     """
     return invert_together(classifier, image_shape, num_classes, recipe, [seed], examples)[0]
 

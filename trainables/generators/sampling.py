@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trainables.classes import labelled
 from trainables.data import Samples
 from trainables.errors import GeneratorError
 from trainables.generators import dcgan, kegnet
@@ -53,11 +54,12 @@ class ClassGenerators(Sampler):
     """One generator per class, and the original classifier that judges what they make.
 
     As in the thesis' scripts, only samples that the original model classifies as their class
-    are used.
+    are used. Errors call the classes by their `names`, where those are known.
     """
 
     generators: Mapping[int, nn.Module]
     classifier: nn.Module
+    names: tuple[str, ...] = ()
 
     def draw(self, source: int, count: int, rng: torch.Generator) -> Samples:
         """`count` images of class `source`, in [-1, 1].
@@ -71,9 +73,9 @@ class ClassGenerators(Sampler):
             size = min(CHUNK, bound - drawn, max(64, int(1.1 * (count - have))))
             if size <= 0:
                 raise GeneratorError(
-                    f"the GAN of class {source} delivered {have} of {count} samples in {drawn} "
-                    "draws; the rest were classified as other classes. Train it for longer "
-                    "(scenario.gan_steps) or ask for fewer samples"
+                    f"the GAN of {labelled([source], self.names)} delivered {have} of {count} "
+                    f"samples in {drawn} draws; the rest were classified as other classes. Train "
+                    "it for longer (scenario.gan_steps) or ask for fewer samples"
                 )
             images = dcgan.draw(generator, size, rng)
             with torch.inference_mode():

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
-from trainables.errors import InvalidRequest, unknown
+from trainables.errors import InvalidRequest, shortened, unknown
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -65,6 +65,9 @@ METHODS: dict[str, str] = {
 MOST = 2**63 - 1
 """The largest whole number that a column of results can hold."""
 
+LARGEST = 1e30
+"""The largest other number; it can be multiplied a little before float32 is at its end."""
+
 
 def available() -> dict[str, str]:
     """Name -> "module:class" of every method, third parties' included; ours go first."""
@@ -105,6 +108,20 @@ def is_plan(name: str) -> bool:
     return hasattr(load(name), "plan")
 
 
+def check_log(name: str, weights: str | None) -> None:
+    """Raises InvalidRequest for a method that needs the training log where the base model comes
+    from a file of `weights`: its training was not ours to be logged."""
+    from trainables.access import Access
+
+    if weights is None or Access.LOG not in make(name, {}).needs:
+        return
+    able = [other for other in METHODS if Access.LOG not in make(other, {}).needs]
+    raise InvalidRequest(
+        f"{name} needs the {Access.LOG} of the base model, and of weights from a file "
+        f"({weights}) there is none; possible: {', '.join(able)}"
+    )
+
+
 def make(name: str, values: Mapping[str, Any]) -> Method:
     """A method with these hyperparameters; whole numbers are taken for floats where they fit.
 
@@ -131,13 +148,16 @@ def _typed(key: str, value: Any, wanted: Any) -> Any:
     if get_origin(wanted) is not None and get_args(wanted):
         options = get_args(wanted)
         if value not in options:
-            raise InvalidRequest(f"{key} is {value!r}; possible: {', '.join(map(str, options))}")
+            told = f"{key} is {shortened(value)}; possible: {', '.join(map(str, options))}"
+            raise InvalidRequest(told)
         return value
     if type(value) is int and abs(value) > MOST:
         raise InvalidRequest(f"{key} is too large; possible: up to {MOST}")
     if wanted is float and type(value) is int:
-        return float(value)
+        value = float(value)
     if type(value) is not wanted:
         kind = {int: "whole number", float: "number", bool: "truth value"}.get(wanted, "word")
-        raise InvalidRequest(f"{key} is {value!r}; a {kind} is needed")
+        raise InvalidRequest(f"{key} is {shortened(value)}; a {kind} is needed")
+    if type(value) is float and not abs(value) <= LARGEST:
+        raise InvalidRequest(f"{key} is {value:g}; possible: -{LARGEST:g} to {LARGEST:g}")
     return value

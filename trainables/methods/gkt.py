@@ -98,7 +98,8 @@ class GKT:
 
     KL is the mean over the batch. The authors' code divides it by the number of classes C too: what
     they call beta = 250 is beta = 250 C here, so that ours weighs attention less. They halve the
-    rates by real validation accuracy; here both follow the student's loss on synthetic images.
+    student's rate by its loss on real images of the retain classes, and the generator's by a figure
+    from before training, by a slip; here both follow the student's loss on synthetic images.
     """
 
     student_learning_rate: float = 1e-3

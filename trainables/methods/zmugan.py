@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from trainables.access import Access, Granted
+from trainables.classes import labelled
 from trainables.errors import TooFewSamples
 from trainables.learning import BatchNorm, Layers, check_learning
 from trainables.methods.bounds import check_at_least, check_one_of, check_positive
@@ -70,9 +71,10 @@ class ZMuGAN:
         if min(counts) < LEAST_PER_CLASS:
             scarcest = counts.index(min(counts))
             raise TooFewSamples(
-                f"of {len(samples)} samples only {counts[scarcest]} fell to class {scarcest}"
-                f" ({LEAST_PER_CLASS} are needed of each class); draw more (samples_per_generator,"
-                " generators) or invert for longer (inversion.steps)"
+                f"of {len(samples)} samples only {counts[scarcest]} fell to "
+                f"{labelled([scarcest], access.class_names)} ({LEAST_PER_CLASS} are needed of each "
+                "class); draw more (samples_per_generator, generators) or invert for longer "
+                "(inversion.steps)"
             )
         yield from impair_repair(
             model,

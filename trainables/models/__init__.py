@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainables.errors import DataError, InvalidRequest, unknown
 from trainables.models.allcnn import AllCNN
 from trainables.models.resnet9 import ResNet9
 from trainables.models.vgg16 import VGG16
-from trainables.weights import Weights
+from trainables.weights import FLOATING, INTEGER, LAYOUTS, Weights, shown
 
 MODELS: dict[str, Callable[[tuple[int, int, int], int, float], nn.Module]] = {
     "allcnn": AllCNN,
@@ -59,14 +59,61 @@ def check_weights(
     width: float,
     weights: Weights,
 ) -> None:
-    """Raises DataError if a file of weights does not fit the model that `build` would make."""
+    """Raises DataError if a file of weights does not fit the model that `build` would make, tensor
+    by tensor, or holds what cannot be weights. Values of F16, BF16 and F64 can."""
+    state = _state_of(name, image_shape, num_classes, width)
+    misfit = _misfit(state, weights)
+    if misfit is not None:
+        other = weights.wrapped() or _fitting(image_shape, weights)
+        raise DataError(f"{weights.path}: does not fit {name} ({misfit}){other}")
+    for tensor, value in state.items():
+        wanted = FLOATING if value.is_floating_point() else INTEGER
+        kind = weights.types.get(tensor)
+        if kind is not None and kind not in wanted:
+            raise DataError(
+                f"{weights.path}: {tensor} is of type {kind}; possible: {', '.join(wanted)}"
+            )
+        if tensor in weights.faults:
+            raise DataError(f"{weights.path}: {tensor} is {weights.faults[tensor]}")
+
+
+def _state_of(
+    name: str, image_shape: tuple[int, int, int], num_classes: int, width: float
+) -> dict[str, Tensor]:
     with torch.device("meta"):
-        model = build(name, image_shape, num_classes, width, seed=0)
-    for tensor, value in model.state_dict().items():
+        return build(name, image_shape, num_classes, width, seed=0).state_dict()
+
+
+def _misfit(state: dict[str, Tensor], weights: Weights) -> str | None:
+    """The first tensor by whose name or shape these are not the weights of such a state."""
+    for tensor, value in state.items():
         found = weights.shapes.get(tensor)
+        if found is None:
+            return f"{tensor} is missing"
         if found != tuple(value.shape):
-            what = "missing" if found is None else f"of shape {found}, not {tuple(value.shape)}"
-            raise DataError(f"{weights.path}: does not fit {name} ({tensor} is {what})")
+            return f"{tensor} is of shape {found}, not {tuple(value.shape)}"
+    for tensor in weights.shapes:
+        if tensor not in state:
+            return f"{shown(tensor)} is left over"
+    return None
+
+
+def _fitting(image_shape: tuple[int, int, int], weights: Weights) -> str:
+    """Which of our models has tensors of these names and shapes, if any has."""
+    for name in MODELS:
+        try:
+            shape = (weights.channels, *image_shape[1:])
+            width = weights.width(name)
+            state = _state_of(name, shape, weights.num_classes, width)
+        except InvalidRequest:
+            continue
+        if {tensor: tuple(value.shape) for tensor, value in state.items()} == weights.shapes:
+            narrow = f" --width {width:g}" if width != 1 else ""
+            return (
+                f"; it fits {name} (--model {name}{narrow}) of {weights.num_classes} classes and "
+                f"{weights.channels} channels"
+            )
+    return f"; possible layouts: {LAYOUTS}"
 
 
 def reinitialise(model: nn.Module, seed: int) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from search import results
+from search.repeats import Origin
 from search.results import Row
 from tests.search.toys import toy_row, write_study
 
@@ -78,12 +80,19 @@ def describe(folder: Path, **values: Any) -> None:
 
 
 def write_related(
-    root: Path, name: str, rows: list[Row], space: dict[str, Any], **scenario: Any
+    root: Path,
+    name: str,
+    rows: list[Row],
+    space: dict[str, Any],
+    made_from: Sequence[Origin] = (),
+    **scenario: Any,
 ) -> Path:
-    """A study of one of the folders beside, with this space and these changes to the scenario."""
+    """A study of one of the folders beside, with this space and these changes to the scenario; as
+    an earlier version made it unless it says what it was `made_from`."""
     folder = write_study(root, rows, name, sampler="random", trials=max(1, len(rows)))
     described = results.load_json(folder / "study.json") or {}
     spec = described["spec"]
     spec = {**spec, "space": space, "scenario": {**spec["scenario"], **scenario}}
-    describe(folder, **{**DESCRIBED, "spec": spec})
+    origins = {"made_from": [origin.stored() for origin in made_from]} if made_from else {}
+    describe(folder, **{**DESCRIBED, "spec": spec, **origins})
     return folder

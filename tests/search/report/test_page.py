@@ -13,6 +13,7 @@ pytest.importorskip("plotly")
 pytest.importorskip("jinja2")
 
 from search import results
+from search.repeats import Origin
 from search.report import comparison_page, study_page
 from search.report.gather import gather
 from search.report.page import as_json, ticked
@@ -241,11 +242,11 @@ def test_what_is_not_there_is_left_out_with_the_command_that_makes_it(tmp_path: 
 
 
 def test_sweeps_of_the_same_method_and_scenario_are_shown(tmp_path: Path) -> None:
-    write_sample(tmp_path)
+    write_sample(tmp_path)  # of its trials number 8 has 500 samples for each class
     swept = [toy_row(n, {"learning_rate": 10.0 ** -(n // 2 + 1)}) for n in range(6)]
     space = {"learning_rate": [0.1, 0.01, 0.001], "samples_per_class": 500}
-    write_related(tmp_path / "sweeps", "swept", swept, space)
-    write_related(tmp_path / "sweeps", "other", swept, space, forget=[7])
+    write_related(tmp_path / "sweeps", "swept", swept, space, [Origin("toy", 8)])
+    write_related(tmp_path / "sweeps", "other", swept, space, [Origin("toy", 8)], forget=[7])
     page = study_page(tmp_path, "toy")
     assert page.count("Designed sweep over") == 1
     assert 'id="sensitivity-0"' in page
@@ -263,7 +264,8 @@ def test_a_map_over_classes_is_shown(tmp_path: Path) -> None:
     write_sample(tmp_path)
     for label in (2, 5):
         found = [toy_row(0, test_class_accuracy=[90.0] * 10, class_accuracy=[91.0] * 10)]
-        write_related(tmp_path / "classes", f"forget-{label}", found, {}, forget=[label])
+        defaults = [Origin("toy")]
+        write_related(tmp_path / "classes", f"forget-{label}", found, {}, defaults, forget=[label])
     page = study_page(tmp_path, "toy")
     assert "A line for each forgotten class" in page
     assert CLASSES[5] in page
@@ -286,6 +288,159 @@ def test_repeats_are_shown_beside_what_the_search_saw(tmp_path: Path) -> None:
     text = words(page)
     assert "trial 1: learning_rate=0.01 samples_per_class=150" in text
     assert "3.0 ± 1.0" in text
+
+
+REPEATED = {"learning_rate": 0.1, "samples_per_class": 100}
+"""Trial 0 of `rows`, and so of every sample."""
+
+
+def repeat(root: Path, name: str, gap: float, made_from: list[Origin]) -> None:
+    """Three repeats of `REPEATED` whose gap is on average this; deviation 1."""
+    found = [toy_row(n, REPEATED, m_gap=gap - 1 + n, m_test_gap=gap - 1 + n) for n in range(3)]
+    write_related(root / "confirmed", name, found, dict(REPEATED), made_from)
+
+
+def test_what_another_studys_trial_made_is_not_this_studys(tmp_path: Path) -> None:
+    """The small study's best gap is 8.1. The large one's best was repeated with 0.9 ± 1.0, swept
+    and forgotten class by class; the two are of one method and one scenario, and the small one has
+    a trial with the same hyperparameters."""
+    write_sample(tmp_path, "large")
+    write_study(tmp_path, [toy_row(n, REPEATED, m_gap=8.1 + n) for n in range(5)], "small")
+    origin = [Origin("large", 0)]
+    repeat(tmp_path, "large-0-base-0", 0.9, origin)
+    write_related(tmp_path / "sweeps", "swept", rows()[:2], {"learning_rate": [0.1, 0.01]}, origin)
+    classes = [toy_row(0, REPEATED, test_class_accuracy=[90.0] * 10)]
+    write_related(tmp_path / "classes", "map", classes, {}, origin, forget=[5])
+
+    small = gather(tmp_path, "small")
+    assert (small.confirmed, small.sweeps, small.maps, small.unclaimed) == ([], [], [], {})
+    page = study_page(tmp_path, "small")
+    for said in ("0.9 ± 1.0", "search was lucky", "Designed sweep over", "A line for each"):
+        assert said not in words(page)
+    assert "forgetune compare mugan" in words(page)
+
+    large = words(study_page(tmp_path, "large"))
+    assert "0.9 ± 1.0" in large
+    assert "Repeats of the best" in large
+    assert "all else fixed as in trial 0 of study large" in large
+    assert "mean of one repeat, with trial 0 of study large" in large
+
+
+def test_one_map_of_three_studies_stands_once_with_all_it_was_made_from(tmp_path: Path) -> None:
+    """Two of them are of one scenario and one forgets another class."""
+    for name in ("one", "two", "seven"):
+        write_sample(tmp_path, name)
+    folder = tmp_path / "study=seven"
+    spec = (results.load_json(folder / "study.json") or {})["spec"]
+    describe(folder, spec={**spec, "scenario": {**spec["scenario"], "forget": [7]}})
+    of_one, of_all = [Origin("one", 0)], [Origin("one", 0), Origin("two"), Origin("seven", 0)]
+    for label, made_from in ((2, of_one), (5, of_all), (6, of_all)):
+        found = [toy_row(0, REPEATED, test_class_accuracy=[90.0] * 10)]
+        write_related(tmp_path / "classes", f"m{label}", found, {}, made_from, forget=[label])
+    page = comparison_page(tmp_path, ["one", "two", "seven"])
+    assert words(page).count("A line for each forgotten class") == 1
+    assert (
+        "with trial 0 of study one; the method's defaults, for study two; trial 0 of study seven ("
+        in words(page)
+    )
+    alone = words(comparison_page(tmp_path, ["two", "seven"]))
+    assert alone.count("A line for each forgotten class") == 1
+    assert "study one" not in alone
+    assert [t.label for m in gather(tmp_path, "two").maps for t in m.targets] == [5, 6]
+
+
+def test_maps_of_two_configurations_are_two(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    for trial in (0, 1):
+        values = {"learning_rate": 10.0 ** -(1 + trial), "samples_per_class": 100 + 50 * trial}
+        origin = Origin("toy", trial, {"temperature": 2.0} if trial else {})
+        found = [toy_row(0, values, test_class_accuracy=[90.0] * 10)]
+        write_related(tmp_path / "classes", f"m{trial}", found, {}, [origin], forget=[5])
+    page = study_page(tmp_path, "toy")
+    assert words(page).count("A line for each forgotten class") == 2
+    assert "with trial 1 of study toy, with temperature=2.0 instead (learning_rate=0.01" in words(
+        page
+    )
+    ids = re.findall(r'\sid="([^"]+)"', without_plotly(page))
+    assert len(ids) == len(set(ids))
+
+
+def test_a_map_with_a_search_for_each_class_says_so(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    for label in (2, 5):
+        values = {"learning_rate": 0.1 * label}
+        origin = Origin("toy", label, {}, searched=f"forget-{label}")
+        found = [toy_row(0, values, test_class_accuracy=[90.0] * 10)]
+        write_related(tmp_path / "classes", f"m{label}", found, {}, [origin], forget=[label])
+    text = words(study_page(tmp_path, "toy"))
+    assert text.count("A line for each forgotten class") == 1
+    assert "the best of a search for each class, for study toy (each with a configuration" in text
+
+
+def test_repeats_that_are_not_of_the_best_are_called_by_their_trial(tmp_path: Path) -> None:
+    """As when the study went on after it was compared, and found a better one."""
+    write_study(tmp_path, [toy_row(0, REPEATED, m_gap=3.0), toy_row(1, m_gap=1.0)])
+    repeat(tmp_path, "x", 2.0, [Origin("toy", 0)])
+    text = words(study_page(tmp_path, "toy"))
+    assert "Repeats of trial 0" in text
+    assert "The best of the study, trial 1, has not been repeated" in text
+    assert "Repeats of the best" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("toy-0-base-0", True), ("toy-1-base-0", False), ("toy-0-base-1", False), ("x", False)],
+)
+def test_repeats_of_an_earlier_version_are_shown_where_their_name_is_certain(
+    tmp_path: Path, name: str, kept: bool
+) -> None:
+    """Trial 0 of base model 0 was repeated; of the others the name belies what they hold."""
+    write_sample(tmp_path)
+    write_sample(tmp_path, "other")
+    repeat(tmp_path, name, 2.0, [])
+    for pages in ([study_page(tmp_path, "toy")], [comparison_page(tmp_path, ["toy", "other"])]):
+        text = words(pages[0])
+        assert ("2.0 ± 1.0" in text) is kept
+        assert text.count(
+            f"not known which study they were made from: 1 in confirmed ({name})"
+        ) == (0 if kept else 1)
+    assert "2.0 ± 1.0" not in words(study_page(tmp_path, "other"))
+
+
+def test_what_an_earlier_version_made_is_left_out_with_a_sentence(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    for label in range(5):
+        found = [toy_row(0, REPEATED, test_class_accuracy=[90.0] * 10)]
+        write_related(tmp_path / "classes", f"map-{label}", found, {}, forget=[label])
+    write_related(tmp_path / "sweeps", "swept", rows()[:2], {"learning_rate": [0.1, 0.01]})
+    write_related(tmp_path / "sweeps", "others", rows()[:2], {"learning_rate": [1]}, seed=7)
+    text = words(study_page(tmp_path, "toy"))
+    assert "made from: 5 in classes (map-0, map-1, map-2, ...). The command that made them" in text
+    assert "made from: 1 in sweeps (swept). The command" in text
+    assert "Designed sweep over" not in text
+    assert "A line for each forgotten class" not in text
+
+
+def test_what_an_earlier_study_of_the_name_made_is_not_this_ones(tmp_path: Path) -> None:
+    """The study was deleted and made anew: its trial 0 is another one."""
+    write_study(tmp_path, [toy_row(0, {"learning_rate": 0.7}, m_gap=3.0)])
+    repeat(tmp_path, "toy-0-base-0", 2.0, [Origin("toy", 0)])
+    repeat(tmp_path, "toy-9-base-0", 2.0, [Origin("toy", 9)])
+    text = words(study_page(tmp_path, "toy"))
+    assert "2.0 ± 1.0" not in text
+    assert "2 in confirmed (toy-0-base-0, toy-9-base-0)" in text
+
+
+def test_a_comparison_says_of_which_trial_repeats_are(tmp_path: Path) -> None:
+    write_sample(tmp_path, "one")
+    write_sample(tmp_path, "two")
+    repeat(tmp_path, "a", 2.0, [Origin("one", 0)])
+    repeat(tmp_path, "b", 5.0, [Origin("two", 0)])
+    text = words(comparison_page(tmp_path, ["one", "two"]))
+    assert text.count("mugan, trial 0 of study one") == 1
+    assert text.count("mugan, trial 0 of study two") == 1
+    assert "2.0 ± 1.0" in text
+    assert "5.0 ± 1.0" in text
 
 
 def test_a_comparison_takes_repeats_where_there_are_any(tmp_path: Path) -> None:
@@ -347,7 +502,9 @@ def test_a_class_map_is_of_one_configuration_where_there_is_one_for_several_clas
     tmp_path: Path,
 ) -> None:
     """Class 0 was forgotten with two configurations, and last with the other one."""
-    write_study(tmp_path, [toy_row(0)], "searched")
+    write_study(
+        tmp_path, [toy_row(n, {"learning_rate": [0.1, 0.9][n]}) for n in (0, 1)], "searched"
+    )
     for name, forget, rate, seconds in (
         ("a", 0, 0.1, 0),
         ("b", 1, 0.1, 1),
@@ -356,7 +513,24 @@ def test_a_class_map_is_of_one_configuration_where_there_is_one_for_several_clas
         row = toy_row(0, {"learning_rate": rate}, test_class_accuracy=[50.0] * 10)
         row["finished"] = results.timestamp(1_800_000_000.0 + seconds)
         scenario = {"forget": [forget]}
-        write_study(tmp_path / "classes", [row], name, scenario=scenario)
-    targets = gather(tmp_path, "searched").targets
-    assert [target.label for target in targets] == [0, 1]
-    assert {target.configuration["learning_rate"] for target in targets} == {0.1}
+        folder = write_study(tmp_path / "classes", [row], name, scenario=scenario)
+        describe(folder, made_from=[Origin("searched", 0 if rate == 0.1 else 1).stored()])
+    first, second = gather(tmp_path, "searched").maps
+    assert [target.label for target in first.targets] == [0, 1]
+    assert {target.configuration["learning_rate"] for target in first.targets} == {0.1}
+    assert first.made_from == "trial 0 of study searched"
+    assert [target.label for target in second.targets] == [0]
+    assert second.made_from == "trial 1 of study searched"
+
+
+@pytest.mark.parametrize("steps", [500, 900])
+def test_gaps_on_images_of_unlike_generators_are_said_not_to_compare(
+    tmp_path: Path, steps: int
+) -> None:
+    figures = {f"m_synthetic_{name}": 5.0 for name in ("forget_accuracy", "retain_accuracy", "gap")}
+    for name, number in (("one", 500), ("two", steps)):
+        found = [toy_row(n, objective="synthetic", **figures) for n in range(2)]
+        given = {"objective": "synthetic", "inversion": {"steps": number}}
+        write_study(tmp_path, found, name, **given)
+    text = words(comparison_page(tmp_path, ["one", "two"]))
+    assert ("their gaps do not compare" in text) is (steps != 500)

@@ -61,6 +61,18 @@ class TestNormalised:
         torch.testing.assert_close(flat.mean(2), torch.zeros(2, 3), atol=1e-5, rtol=0)
         torch.testing.assert_close(flat.var(2, unbiased=False), torch.ones(2, 3))
 
+    @pytest.mark.parametrize(("side", "apart"), [(8, 0.008), (32, 0.0005)])
+    def test_the_authors_images_are_smaller_by_as_much_as_is_said(
+        self, side: int, apart: float
+    ) -> None:
+        """They divide by the unbiased deviation."""
+        images = torch.randn(3, 2, side, side, generator=rng(), dtype=torch.float64)
+        flat = images.flatten(2)
+        theirs = (flat - flat.mean(2, keepdim=True)) / flat.std(2, keepdim=True)
+        ratio = theirs / normalised(images).flatten(2)
+        torch.testing.assert_close(ratio, torch.full_like(ratio, (1 - 1 / side**2) ** 0.5))
+        assert 1 - ratio.mean().item() == pytest.approx(apart, rel=0.05)
+
     def test_a_constant_channel_becomes_0(self) -> None:
         images = torch.randn(2, 2, 3, 3, generator=rng())
         images[0, 1] = 0.75

@@ -9,17 +9,23 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainables.toys import batches_tracked, rng, same, state
-from trainables import models
+from trainables import models, workbench
 from trainables.access import Access, Granted
+from trainables.artifacts import _write, checksum
 from trainables.data import Samples
+from trainables.errors import DataError, InvalidRequest
+from trainables.methods import METHODS, check_log
 from trainables.methods.amnesiac import Amnesiac
 from trainables.scenario import Places, Scenario
+from trainables.trainable import trainable
 from trainables.training import fit
-from trainables.workbench import Workbench, clone
+from trainables.trial import run_trial
+from trainables.workbench import Workbench, clone, save_model
 
 CPU = torch.device("cpu")
 
@@ -109,6 +115,7 @@ class TestEveryBatchTouched:
         size = 4 * sum(weight.numel() for weight in initial(asked).parameters())
         batches = 3 * -(-len(touched.dataset.train) // 64)
         assert facts(own(folder)) == {
+            "base": checksum(touched.base.state_dict()),
             "batches": batches,
             "batches_with_forget_samples": batches,
             "bytes": size,
@@ -158,6 +165,149 @@ def test_recording_changes_nothing_of_the_training(scenario: Scenario, tmp_path:
     start = dict(initial(asked).named_parameters())
     for name, weight in bench.base.named_parameters():
         torch.testing.assert_close(weight, start[name] + log[name], atol=1e-6, rtol=0)
+
+
+class TestOfWhichTraining:
+    """A log is that of the base model beside it, or there is none."""
+
+    @pytest.fixture
+    def asked(self, scenario: Scenario) -> Scenario:
+        return replace(scenario, epochs=1, batch_size=64)
+
+    @pytest.fixture
+    def trainings(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """The length of every training set that a model is trained on."""
+        noted: list[int] = []
+
+        def counting(model: nn.Module, samples: Samples, **recipe: Any) -> Any:
+            noted.append(len(samples))
+            return fit(model, samples, **recipe)
+
+        monkeypatch.setattr(workbench, "fit", counting)
+        return noted
+
+    @staticmethod
+    def stages(bench: Workbench) -> None:
+        for stage in bench.prerequisites(Amnesiac.needs):
+            for name in stage:
+                bench.prepare(name)
+
+    @staticmethod
+    def perturb(folder: Path, by: float) -> None:
+        """The base model as another machine would have trained it: each weight moved by a share."""
+        (path,) = folder.glob("base-*.safetensors")
+        described = json.loads(path.with_suffix(".json").read_text())
+        described.pop("sha256")
+        moved = {
+            name: value * (1 + by) if value.is_floating_point() else value
+            for name, value in load(path.read_bytes()).items()
+        }
+        what = described["kind"], described["description"], moved, described["facts"]
+        _write(path, path.with_suffix(".json"), *what, described["build_seconds"])
+
+    def test_one_training_makes_the_base_model_and_its_log(
+        self, asked: Scenario, tmp_path: Path, trainings: list[int]
+    ) -> None:
+        bench = Workbench(asked, own(tmp_path), CPU)
+        self.stages(bench)
+        train = bench.dataset.train
+        assert sorted(trainings) == sorted([len(train), len(train.without((1,)))])
+        alone = Workbench(asked, own(tmp_path / "alone"), CPU)
+        assert same(state(bench.base), state(alone.base)), "recording changes nothing of it"
+        assert bench.training_curves["base"] == alone.training_curves["base"]
+        assert all(bench.is_prepared(name) for name in ("base", "log"))
+
+    def test_a_log_made_after_the_base_model_is_the_same_log(
+        self, asked: Scenario, tmp_path: Path, trainings: list[int]
+    ) -> None:
+        together = Workbench(asked, own(tmp_path / "together"), CPU)
+        later = Workbench(asked, own(tmp_path / "later"), CPU)
+        later.prepare("base")
+        assert same(dict(later.log), dict(together.log))
+        assert len(trainings) == 3
+        assert facts(own(tmp_path / "later")) == facts(own(tmp_path / "together"))
+
+    @pytest.mark.parametrize("by", [1e-3, 0.07])
+    def test_a_base_model_of_another_backend_gets_no_log(
+        self, asked: Scenario, tmp_path: Path, by: float
+    ) -> None:
+        Workbench(asked, own(tmp_path), CPU).prepare("base")
+        self.perturb(tmp_path, by)
+        (path,) = tmp_path.glob("base-*.safetensors")
+        with pytest.raises(DataError) as caught:
+            Workbench(asked, own(tmp_path), CPU).prepare("log")
+        told = str(caught.value)
+        assert len(told.splitlines()) == 1
+        assert f"{tmp_path} was trained otherwise" in told
+        assert "--artifacts" in told
+        assert f"remove {path.stem}.*" in told
+        assert not list(tmp_path.glob("log-*")), "nothing half-made"
+        for file in tmp_path.glob("base-*"):
+            file.unlink()
+        self.stages(Workbench(asked, own(tmp_path), CPU))  # as it was told
+
+    def test_a_log_beside_another_base_model_is_refused_wherever_it_is_asked_for(
+        self, asked: Scenario, tmp_path: Path
+    ) -> None:
+        self.stages(Workbench(asked, own(tmp_path), CPU))
+        self.perturb(tmp_path, 1e-7)
+        (path,) = tmp_path.glob("log-*.safetensors")
+        bench = Workbench(asked, own(tmp_path), CPU)
+        assert not bench.is_prepared("log"), "so that it is looked at before any trial"
+        for ask in (
+            lambda: bench.prepare("log"),
+            lambda: bench.log,
+            lambda: bench.grant(Amnesiac.needs),
+            lambda: bench.warm_up(Amnesiac.needs),
+        ):
+            with pytest.raises(
+                DataError, match=f"another base model.*remove {path.stem}"
+            ) as caught:
+                ask()
+            assert len(str(caught.value).splitlines()) == 1
+
+
+class TestGivenWeights:
+    """The training of a base model from a file was not ours: nothing of it is taken back."""
+
+    @pytest.fixture
+    def given(self, bench: Workbench, scenario: Scenario, tmp_path: Path) -> Scenario:
+        path = tmp_path / "base.safetensors"
+        save_model(bench.base, path, (8, 8))
+        return replace(scenario, weights=str(path))
+
+    def test_it_is_refused_before_anything_runs(
+        self, given: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def nothing(*_: object) -> None:
+            raise AssertionError("something ran")
+
+        for name in ("_train", "_obtain_base"):
+            monkeypatch.setattr(Workbench, name, nothing)
+        bench = Workbench(given, own(tmp_path / "own"), CPU)
+        for ask in (
+            lambda: trainable("amnesiac", given),
+            lambda: run_trial(bench, "amnesiac", {}, 0),
+            lambda: bench.grant(Amnesiac.needs),
+            lambda: bench.prerequisites(Amnesiac.needs),
+            lambda: bench.prepare("log"),
+            lambda: bench.log,
+        ):
+            with pytest.raises(InvalidRequest, match="training log") as caught:
+                ask()
+            assert len(str(caught.value).splitlines()) == 1
+        assert not (tmp_path / "own").exists()
+
+    def test_the_methods_that_can_be_taken_are_named(self, given: Scenario) -> None:
+        with pytest.raises(InvalidRequest) as caught:
+            trainable("amnesiac", given)
+        told = str(caught.value)
+        assert str(given.weights) in told
+        possible = told.partition("possible: ")[2].split(", ")
+        assert set(possible) == {*METHODS} - {"amnesiac"}
+        for method in possible:
+            check_log(method, given.weights)
+        check_log("amnesiac", None)
 
 
 def small() -> nn.Module:

@@ -17,6 +17,7 @@ from trainables import models
 from trainables.access import Granted
 from trainables.errors import AccessDenied, InvalidRequest, TooFewSamples
 from trainables.generators.gkt import LATENT, Generator
+from trainables.losses import distillation
 from trainables.methods import gkt
 from trainables.methods.gkt import (
     GKT,
@@ -241,6 +242,26 @@ class Bias(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.logits + 0 * images.flatten(1).sum(1, keepdim=True)
+
+
+def test_the_authors_student_loss_is_ours_with_beta_times_the_classes_over_the_classes() -> None:
+    """Their KL is a mean over classes too; in double precision, from the printed formula."""
+    draws = rng()
+    student, teacher = (torch.randn(5, 4, generator=draws, dtype=torch.float64) for _ in range(2))
+    maps = [torch.randn(2, 5, 3, 6, 6, generator=draws, dtype=torch.float64) for _ in range(2)]
+    published = 0.0
+    for row in range(5):
+        p, q = teacher[row].softmax(0), student[row].softmax(0)
+        published += float((p * (p / q).log()).sum()) / (5 * 4)
+    for own, theirs in zip(*maps, strict=True):
+        drawn = []
+        for activations in (own, theirs):
+            flat = (activations**2).mean(1).view(5, 36)
+            drawn.append(flat / (flat**2).sum(1, keepdim=True).sqrt())
+        published += 250 * float(((drawn[0] - drawn[1]) ** 2).sum()) / (5 * 36)
+    attention = attention_loss(*([attention_map(layer) for layer in each] for each in maps))
+    ours = float(distillation(student, teacher) + 250 * 4 * attention)
+    assert ours / 4 == pytest.approx(published, rel=1e-12)
 
 
 class TestSteps:

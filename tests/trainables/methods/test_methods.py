@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import FrozenInstanceError, fields
 from typing import Any, NamedTuple
@@ -176,3 +177,24 @@ class TestMake:
     def test_a_number_beyond_all_floats_is_an_invalid_request(self, key: str) -> None:
         with pytest.raises(InvalidRequest):
             methods.make("finetune", {key: 10**400})
+
+
+STRANGE = (
+    *(10**30, -(10**30), 2**63, 1 << 20_000, 1e308, -1e31, math.inf, -math.inf, math.nan),
+    *(True, "x" * 5_000, "", None, [], {}, b"x"),
+)
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_whatever_a_hyperparameter_is_given_it_is_taken_or_refused_in_a_line(name: str) -> None:
+    for key, default in methods.hyperparameters(name).items():
+        for value in STRANGE:
+            said, chosen = "taken", default
+            try:
+                chosen = getattr(methods.make(name, {key: value}), key)
+            except InvalidRequest as error:
+                said = str(error)
+            assert len(said) < 400
+            assert len(said.splitlines()) == 1
+            assert type(chosen) is type(default)
+            assert isinstance(chosen, bool | str) or abs(chosen) <= 1e30

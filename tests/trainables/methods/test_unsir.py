@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import log
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from tests.trainables.toys import batches_tracked, rng, same, state
 from trainables import models
 from trainables.access import Access, Granted
 from trainables.data import Samples
-from trainables.methods import unsir
+from trainables.errors import InvalidRequest
+from trainables.methods import make, unsir
 from trainables.methods.unsir import NOISE_BATCH, Unsir, noise_loss
 from trainables.training import adam, train_epoch
 from trainables.workbench import Workbench
@@ -104,6 +106,48 @@ class TestNoise:
         assert same(state(model), before), "neither weights nor running statistics change"
         assert all(weight.grad is None for weight in model.parameters())
         assert all(weight.requires_grad for weight in model.parameters()), "it is trained later"
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_noise_is_that_of_the_published_loop_in_either_mode(mode: Literal["eval", "train"]) -> None:
+    """Five times eight steps of plain Adam on -CE + 0.1 x the mean sum of squares."""
+    model, expected = base().double(), base().double().train(mode == "train")
+    found = Unsir(noise_mode=mode).noise(model, 2, SHAPE, rng(4))
+
+    noise = torch.randn(256, *SHAPE, generator=rng(4)).requires_grad_()
+    optimizer = torch.optim.Adam([noise], lr=0.1)
+    for _ in range(5 * 8):
+        logits = expected(noise)
+        right = logits[:, 2] - logits.exp().sum(dim=1).log()
+        (right.mean() + 0.1 * (noise**2).sum(dim=(1, 2, 3)).mean()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    torch.testing.assert_close(found, noise.detach(), rtol=0, atol=1e-9)
+    for name, tensor in state(expected).items():
+        torch.testing.assert_close(state(model)[name], tensor, rtol=0, atol=1e-9)
+
+
+def test_noise_of_training_mode_moves_running_statistics_and_no_weight() -> None:
+    model, before = base(), base()
+    Unsir(noise_mode="train", noise_steps=3).noise(model, 1, SHAPE, rng())
+    assert batches_tracked(model) == 3
+    assert all(map(torch.equal, model.parameters(), before.parameters()))
+    assert all(weight.grad is None for weight in model.parameters())
+    assert all(weight.requires_grad for weight in model.parameters()), "it is trained later"
+
+
+def test_noise_of_another_mode_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="noise_mode is 'training'; possible: eval, train"):
+        make("unsir", {"noise_mode": "training"})
+    assert make("unsir", {}) == Unsir(noise_mode="eval")
 
 
 class Pass(NamedTuple):

@@ -36,6 +36,17 @@ def test_one_in_between_by_hand_over_two_samples() -> None:
     assert zrf(random, logits) == pytest.approx(1 - JS / 2)
 
 
+def test_published_values_are_of_another_formula() -> None:
+    """By hand: KL from the middle, where ours is to it, and a mean over the two classes as well."""
+    from_middle = [
+        sum(m * log(m / p) for m, p in zip((5 / 8, 3 / 8), chances, strict=True))
+        for chances in ((3 / 4, 1 / 4), (1 / 2, 1 / 2))
+    ]
+    published = 1 - sum(from_middle) / 2 / 2
+    assert 1 - published == pytest.approx(0.01742, abs=1e-5)
+    assert 1 - zrf(UP, EVEN) == pytest.approx(JS) == pytest.approx(0.03382, abs=1e-5)
+
+
 @given(ROWS, ROWS)
 def test_it_lies_between_1_less_ln_2_and_1(logits: Tensor, random: Tensor) -> None:
     assert 1 - log(2) <= zrf(logits, random) <= 1

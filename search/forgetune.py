@@ -1,0 +1,109 @@
+"""Where the command starts: sees that nobody else's modules stand in place of those it needs.
+
+Imports nothing that a foreign file could stand in for without being seen, `__future__` included.
+"""
+
+import importlib.util
+import itertools
+import os
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+
+OURS = {"search": "forgetune.py", "trainables": "errors.py", "spaces": "mugan.py"}
+"""Our import names are generic: a file or folder that tells each from others' of the same name."""
+
+THEIRS = {
+    "duckdb": "experimental",
+    "filelock": "version.py",
+    "jinja2": "environment.py",
+    "jsonschema": "validators.py",
+    "numpy": "linalg",
+    "optuna": "samplers",
+    "PIL": "Image.py",
+    "plotly": "graph_objs",
+    "pyarrow": "parquet",
+    "pydantic": "main.py",
+    "ray": "tune",
+    "rich": "console.py",
+    "safetensors": "torch.py",
+    "scipy": "stats",
+    "sklearn": "linear_model",
+    "tomli_w": "_writer.py",
+    "torch": "nn",
+    "torchvision": "transforms",
+    "typer": "main.py",
+    "yaml": "loader.py",
+}
+"""The same for what we need of others."""
+
+
+def foreign(standard: "frozenset[str]" = frozenset(sys.stdlib_module_names)) -> str | None:
+    """The first module found that is not what forgetune takes it for, in one line; nothing is
+    imported. `standard` names the modules of Python's own that matter."""
+    for name, mark in OURS.items():
+        found = importlib.util.find_spec(name)
+        if found is None:
+            return f"the package {name!r} is not there; is forgetune installed?"
+        if not _has(found, mark):
+            return (
+                f"the package {name!r} found at {_place(found)} is not forgetune's; uninstall the "
+                "other one, take its folder off PYTHONPATH, or use a virtual environment of its own"
+            )
+    for name, mark in THEIRS.items():
+        found = importlib.util.find_spec(name)
+        if found is not None and not _has(found, mark):
+            return _taken(name, _place(found), "the one that is installed")
+    ahead = _ahead_of_python()
+    for name in sorted(standard) if ahead else ():
+        if (found := PathFinder.find_spec(name, ahead)) is not None and found.origin is not None:
+            used = importlib.util.find_spec(name)  # frozen and built-in modules come before all
+            if used is not None and used.origin == found.origin:
+                return _taken(name, found.origin, "Python's own")
+    return None
+
+
+def _has(found: ModuleSpec, mark: str) -> bool:
+    folders = found.submodule_search_locations or ()
+    return any(os.path.exists(os.path.join(folder, mark)) for folder in folders)
+
+
+def _place(found: ModuleSpec) -> str:
+    return found.origin or next(iter(found.submodule_search_locations or ()), "nowhere")
+
+
+def _taken(name: str, place: str, instead: str) -> str:
+    return (
+        f"the module {name!r} found at {place} would be taken for {instead}; rename it, or take "
+        "its folder off PYTHONPATH"
+    )
+
+
+def _ahead_of_python() -> list[str]:
+    """The folders in which modules are looked for before Python's own."""
+    standard = os.path.dirname(os.__file__)
+    if standard not in sys.path:
+        return []
+    before = sys.path[: sys.path.index(standard)]
+    return [folder for folder in before if not folder.startswith(standard)]
+
+
+def leave_the_current_folder() -> None:
+    """Take the current folder, which `python -m search` puts first, off the path, unless our own
+    packages lie there."""
+    words = sys.orig_argv
+    asked = ("-m", "search") in itertools.pairwise(words) or "-msearch" in words
+    if not asked or sys.argv[:1] != ["-m"] or sys.flags.safe_path:
+        return
+    if not os.path.samefile(sys.path[0] or ".", os.path.dirname(os.path.dirname(__file__))):
+        del sys.path[0]
+
+
+def main() -> None:
+    """The command; a foreign module ends it in one line and exit code 2."""
+    wrong = foreign()
+    if wrong is not None:
+        print(f"forgetune: {wrong}", file=sys.stderr)
+        sys.exit(2)
+    from search.cli import main as command
+
+    command()
