@@ -52,13 +52,13 @@ class ZDelete:
     so do early layers that learn from them. Yields after each epoch.
     """
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     epochs: int = 5
     generators: int = 3
-    samples_per_generator: int = 300
+    samples_per_generator: int = 1000
     batch_size: int = 64
     head: Head = "frozen"
-    layers: Layers = 5
+    layers: Layers = 2
     batch_norm: BatchNorm = "frozen"
     source: Source = "inverted"
 
