@@ -492,6 +492,8 @@ def test_methods_lists_needs_and_defaults(forgetune: Command) -> None:
     assert "direction=reference" in text
     original = next(line for line in said.out.splitlines() if line.startswith("│ original"))
     assert [cell.strip() for cell in original.split("│")][2:4] == ["nothing", "none"]
+    marked = [line for line in said.out.splitlines() if "(a control)" in line]
+    assert [line.split("│")[1].strip() for line in marked] == ["mask"]
 
 
 def table_of(text: str) -> dict[str, str]:

@@ -124,7 +124,7 @@ def test_a_pass_shows_all_images_and_what_the_original_says_of_them() -> None:
 
 
 def test_it_learns_the_target_in_its_features_and_leaves_the_head() -> None:
-    model, method = base(), few(learning_rate=1e-2, epochs=20, batch_size=16)
+    model, method = base(), few(learning_rate=3e-3, epochs=15, batch_size=16)
     images = method.images(granted(Numbered()), rng(4))
     before = state(model)
 
@@ -134,11 +134,11 @@ def test_it_learns_the_target_in_its_features_and_leaves_the_head() -> None:
 
     chance = mean_chance()
     phases = [each is model for each in method.unlearn(model, granted(Numbered()), rng(4))]
-    assert phases == [True] * 20
-    assert mean_chance() < 0.3 * chance
+    assert phases == [True] * 15
+    assert mean_chance() < 0.6 * chance
     after = state(model)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    # The five before the head, of eight; a frozen norm's weight and bias learn, its statistics not.
+    # The five before the head, of eight; a frozen norm's weight and bias learn.
     assert {name.split(".")[1] for name in changed} == {"3", "4", "5", "6", "7"}
     assert not any(
         part in name for name in changed for part in ("classifier", "running", "batches")
