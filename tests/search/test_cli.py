@@ -511,6 +511,7 @@ def test_spaces_of_a_method_lists_what_varies_and_how(forgetune: Command) -> Non
         "temperature": "one of 1.0, 2.0, 4.0, 8.0",
         "forget_batch_size": "one of 16, 32, 64",
         "retain_batch_size": "one of 32, 64, 128",
+        "batch_norm": "one of train, frozen",
     }
 
 

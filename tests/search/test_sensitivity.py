@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from search.analysis.sensitivity import points, sheet
 from search.results import Row
 from tests.search.toys import as_table, toy_row

@@ -29,6 +29,7 @@ MUGAN = {
     "temperature": "one of 1.0, 2.0, 4.0, 8.0",
     "forget_batch_size": "one of 16, 32, 64",
     "retain_batch_size": "one of 32, 64, 128",
+    "batch_norm": "one of train, frozen",
 }
 
 
