@@ -577,6 +577,8 @@ class Ledger:
             "params_json": json.dumps(ticket.hyperparameters, sort_keys=True),
             "version": self._version,
             **{f"p_{name}": value for name, value in hyperparameters.items()},
+            # A column has one type: what may be a word is one there, as "5" of layers.
+            **{f"p_{name}": str(hyperparameters[name]) for name in methods.mixed(self.spec.method)},
             **{f"m_{name}": value for name, value in metrics.items()},
             "c_mia": constraint,
             "objective": self.spec.objective,

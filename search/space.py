@@ -251,15 +251,17 @@ class SearchSpace:
         return values
 
     def largest(self, name: str) -> Any:
-        """The largest value that trials can have of a numeric hyperparameter; None if the method
-        has none of this name."""
+        """The largest number that trials can have of a hyperparameter; None if the method has none
+        of this name, or it is always a word."""
         known = methods.hyperparameters(self._method)
         if name not in known:
             return None
         if name in self.distributions:
-            return max(_ends(self.distributions[name]))
-        override = self._overrides.get(name)
-        return override.value if isinstance(override, Fixed) else known[name]
+            ends = _ends(self.distributions[name])
+        else:
+            override = self._overrides.get(name)
+            ends = (override.value if isinstance(override, Fixed) else known[name],)
+        return max((value for value in ends if not isinstance(value, str)), default=None)
 
     def describe(self) -> dict[str, str]:
         """Parameter -> its possibilities in one line, fixed ones last."""

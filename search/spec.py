@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
+from optuna.distributions import BaseDistribution, IntDistribution
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -58,6 +59,10 @@ EXECUTION = (
 AUTO = "auto"
 """As many trials share a place as suit the machine."""
 
+
+SHARE_OF_A_CLASS = 20, 200
+"""Samples of a generator of all classes that a class comes to at the bounds of a space, at least:
+impairing and repairing need some ten of each, however many classes there are."""
 
 MOST_TOGETHER = 1_024
 """Trials that can share a place, and CPUs that a trial can hold."""
@@ -345,7 +350,7 @@ def resolve(spec: StudySpec, places: Places) -> StudySpec:
     models.check(scenario.model, raw.image_shape, len(raw.classes), width)
     if weights is not None:
         models.check_weights(scenario.model, raw.image_shape, len(raw.classes), width, weights)
-    space = _capped(SearchSpace(spec.method, spec.space), spec.space, suits.samples_per_class)
+    space = _bounded(spec, len(raw.classes), suits.samples_per_class)
     name = spec.name or _default_name(spec.method, scenario)
     inversion = _inversion(spec.inversion, raw.image_shape[1:])
     return spec.model_copy(
@@ -445,10 +450,12 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None, places: Plac
             "image_size": list(size),
         }
     )
-    SearchSpace(spec.method, spec.space)
+    space = _bounded(spec, weights.num_classes)
     name = spec.name or _default_name(spec.method, scenario)
     inversion = _inversion(spec.inversion, size)
-    return spec.model_copy(update={"name": name, "scenario": scenario, "inversion": inversion})
+    return spec.model_copy(
+        update={"name": name, "scenario": scenario, "space": space, "inversion": inversion}
+    )
 
 
 def _inversion(given: InversionSpec, image_size: tuple[int, ...]) -> InversionSpec:
@@ -579,15 +586,28 @@ def stored(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"pool_samples": False, **values}
 
 
-def _capped(
-    space: SearchSpace, given: Mapping[str, Override], most_samples: int
+def _bounded(
+    spec: StudySpec, num_classes: int, most_samples: int | None = None
 ) -> dict[str, Override]:
-    """The overrides, with the samples per class bounded by what suits the dataset."""
-    bounds = space.distributions.get("samples_per_class")
-    low, high = getattr(bounds, "low", 0), getattr(bounds, "high", 0)
-    if "samples_per_class" in given or not low < most_samples < high:
-        return dict(given)
-    return {**given, "samples_per_class": f"{low}..{most_samples}"}
+    """The overrides, with the samples per class bounded by what suits the dataset, and those of a
+    generator of all classes by how many share them, where the user has not said."""
+    space = dict(spec.space)
+    found = SearchSpace(spec.method, space).distributions
+    if most_samples is not None:
+        low, high = _bounds(found, "samples_per_class")
+        if "samples_per_class" not in space and low < most_samples < high:
+            space["samples_per_class"] = f"{low}..{most_samples}"
+    low, high = _bounds(found, "samples_per_generator")
+    least, most = (share * num_classes for share in SHARE_OF_A_CLASS)
+    if "samples_per_generator" not in space and (0 < low < least or 0 < high < most):
+        space["samples_per_generator"] = f"{max(low, least)}..{max(high, most)}"
+    return space
+
+
+def _bounds(found: Mapping[str, BaseDistribution], name: str) -> tuple[int, int]:
+    """Of a hyperparameter that varies over whole numbers; 0 and 0 of any other."""
+    bounds = found.get(name)
+    return (bounds.low, bounds.high) if isinstance(bounds, IntDistribution) else (0, 0)
 
 
 def _default_name(method: str, scenario: ScenarioSpec) -> str:

@@ -19,6 +19,7 @@ Space = Callable[[optuna.Trial], dict[str, Any]]
 SPACES: dict[str, str] = {
     "original": "spaces.fixed:suggest",
     "retrain": "spaces.fixed:suggest",
+    "mask": "spaces.fixed:suggest",
     "finetune": "spaces.finetune:suggest",
     "negative_gradient": "spaces.negative_gradient:suggest",
     "random_labels": "spaces.random_labels:suggest",
@@ -32,6 +33,7 @@ SPACES: dict[str, str] = {
     "emmn": "spaces.emmn:suggest",
     "mugan": "spaces.mugan:suggest",
     "zmugan": "spaces.zmugan:suggest",
+    "zdelete": "spaces.zdelete:suggest",
 }
 
 

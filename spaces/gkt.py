@@ -1,4 +1,8 @@
-"""Search space of GKT."""
+"""Search space of GKT.
+
+Batch norms are not to be frozen in it: its student starts from random weights, and statistics
+that stay would be those of nothing.
+"""
 
 from __future__ import annotations
 

@@ -9,11 +9,12 @@ import optuna
 
 
 def suggest(trial: optuna.Trial) -> dict[str, Any]:
-    """Learning rate and samples per class (both log), impair temperature, batch sizes."""
+    """Rate and samples per class (both log), impair temperature, batch sizes, batch norms."""
     return {
         "learning_rate": trial.suggest_float("learning_rate", 1e-6, 1e-1, log=True),
         "samples_per_class": trial.suggest_int("samples_per_class", 100, 10_000, log=True),
         "temperature": trial.suggest_categorical("temperature", [1.0, 2.0, 4.0, 8.0]),
         "forget_batch_size": trial.suggest_categorical("forget_batch_size", [16, 32, 64]),
         "retain_batch_size": trial.suggest_categorical("retain_batch_size", [32, 64, 128]),
+        "batch_norm": trial.suggest_categorical("batch_norm", ["train", "frozen"]),
     }

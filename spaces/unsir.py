@@ -8,7 +8,7 @@ import optuna
 
 
 def suggest(trial: optuna.Trial) -> dict[str, Any]:
-    """Both learning rates (log), how the noise is made and how much of it is used."""
+    """Both learning rates (log), how the noise is made and how much is used, batch norms."""
     return {
         "impair_learning_rate": trial.suggest_float("impair_learning_rate", 1e-5, 5e-2, log=True),
         "repair_learning_rate": trial.suggest_float("repair_learning_rate", 1e-5, 5e-2, log=True),
@@ -16,4 +16,5 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
         "noise_weight": trial.suggest_float("noise_weight", 0.01, 1.0, log=True),
         "noise_batches": trial.suggest_int("noise_batches", 5, 50),
         "samples_per_class": trial.suggest_int("samples_per_class", 100, 1_000, log=True),
+        "batch_norm": trial.suggest_categorical("batch_norm", ["train", "frozen"]),
     }

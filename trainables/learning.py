@@ -23,7 +23,7 @@ Layers = Literal["all"] | int
 
 A layer is a module with a weight of two or more dimensions of its own (a convolution, a linear
 layer), in the order in which the model registers them; what else has parameters, as a norm has,
-goes with the layer before it."""
+goes with the layer before it, or the first."""
 
 Head = Literal["train", "frozen"]
 """Whether the last layer learns too. Where it stays, only features can change what is answered."""
@@ -40,12 +40,15 @@ def parameters_of(model: nn.Module, layers: Layers, head: Head = "train") -> lis
     """The parameters of the last `layers` layers, in the model's order; with a frozen head, of
     those before it (of the head where there are none)."""
     found: list[list[nn.Parameter]] = [[]]
+    begun = False  # what comes before the first layer goes with it
     known: set[int] = set()  # a parameter that two modules share belongs to the first
     for module in model.modules():
         own = [p for p in module.parameters(recurse=False) if id(p) not in known]
         known |= {id(parameter) for parameter in own}
-        if any(parameter.dim() >= 2 for parameter in own) and found[-1]:
+        is_layer = any(parameter.dim() >= 2 for parameter in own)
+        if is_layer and begun:
             found.append([])
+        begun |= is_layer
         found[-1] += own
     if head == "frozen" and len(found) > 1:
         del found[-1]

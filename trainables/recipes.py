@@ -158,6 +158,8 @@ def _inverted(name: str, scenario: Scenario, origin: Origin) -> Description:
         aid = _data(scenario, origin)
     else:
         del inversion["few_shot_weight"]
+    if scenario.inversion.bn_weight:
+        inversion["bn_distance"] = "relative"  # once absolute; without it nothing has changed
     return {
         **aid,
         **inversion,

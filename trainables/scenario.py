@@ -66,9 +66,9 @@ class Inversion:
     1, 10 and 3 on Fashion-MNIST, 1, 1 and 3 on SVHN, with a learning rate of 1e-3 on MNIST and of
     1e-2 on the other two. `output` says how an
     image is mapped to what the classifier takes, "tanh" or "normalised"; `bn_weight` weighs the
-    distance to the statistics of the classifier's batch norms (0: plain KegNet). `few_shot` real
-    samples per class (0: none, and only then is a method that uses the generators zero-shot) draw
-    images near them with `few_shot_weight`.
+    distance to the statistics of the classifier's batch norms, in their units (0: plain KegNet).
+    `few_shot` real samples per class (0: none, and only then is a method that uses the generators
+    zero-shot) draw images near them with `few_shot_weight`.
     """
 
     steps: int = 500

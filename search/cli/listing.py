@@ -27,6 +27,8 @@ def methods() -> None:
         about = (sys.modules[kind.__module__].__doc__ or "").strip().splitlines()
         values = ", ".join(f"{k}={v}" for k, v in known.hyperparameters(name).items())
         needs = ", ".join(sorted(known.make(name, {}).needs)) or "nothing"
+        if known.is_control(name):
+            needs += " (a control)"
         table.add_row(name, needs, values or "none", about[0] if about else "")
     show(Console(), table)
 

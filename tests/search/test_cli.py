@@ -492,6 +492,8 @@ def test_methods_lists_needs_and_defaults(forgetune: Command) -> None:
     assert "direction=reference" in text
     original = next(line for line in said.out.splitlines() if line.startswith("│ original"))
     assert [cell.strip() for cell in original.split("│")][2:4] == ["nothing", "none"]
+    marked = [line for line in said.out.splitlines() if "(a control)" in line]
+    assert [line.split("│")[1].strip() for line in marked] == ["mask"]
 
 
 def table_of(text: str) -> dict[str, str]:
@@ -509,6 +511,7 @@ def test_spaces_of_a_method_lists_what_varies_and_how(forgetune: Command) -> Non
         "temperature": "one of 1.0, 2.0, 4.0, 8.0",
         "forget_batch_size": "one of 16, 32, 64",
         "retain_batch_size": "one of 32, 64, 128",
+        "batch_norm": "one of train, frozen",
     }
 
 

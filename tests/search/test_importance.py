@@ -140,7 +140,7 @@ def test_the_space_of_a_method_is_understood() -> None:
     assert first.name == "learning_rate"
     assert first.share > 0.9
     assert sorted(item.name for item in others) == [
-        *("forget_batch_size", "retain_batch_size", "samples_per_class")
+        *("batch_norm", "forget_batch_size", "retain_batch_size", "samples_per_class")
     ]
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -27,6 +28,7 @@ from search import results
 from search.journal import Journal
 from search.ledger import Ledger, StudyHeld, Ticket
 from search.samplers import derive_seed
+from search.tables import as_toml
 from tests.search.toys import (
     FINGERPRINT,
     Holder,
@@ -40,6 +42,7 @@ from tests.search.toys import (
     toy_outcome,
     toy_spec,
 )
+from trainables import methods
 from trainables.errors import InvalidRequest
 from trainables.files import write_whole
 from trainables.outcome import State
@@ -171,6 +174,32 @@ def test_a_settled_row_says_everything_about_its_trial(tmp_path: Path) -> None:
     assert {key: row[key] for key in expected} == expected
     assert json.loads(row["params_json"]) == ticket.hyperparameters
     assert type(row["p_temperature"]) is float
+
+
+def test_a_word_or_a_number_is_a_word_in_its_column_and_as_it_was_set_beside_it(
+    tmp_path: Path,
+) -> None:
+    """A column has one type in a study, and `forgetune best --toml` writes what can be run."""
+    with open_ledger(tmp_path, space={"layers": [2, "all"]}, trials=12) as ledger:
+        while (ticket := ledger.ask()) is not None:
+            ledger.settle(ticket, toy_outcome(ticket))
+        rows = ledger.rows
+        spec = ledger.spec.model_dump(mode="json")
+    given = [json.loads(row["params_json"])["layers"] for row in rows]
+    assert set(map(str, given)) == {"2", "all"}
+    assert {type(value) for value in given} == {int, str}
+    table = results.scan(tmp_path, rows[0]["study"])
+    assert table["p_layers"].to_pylist() == [str(value) for value in given]
+    for row in table.to_pylist():
+        fixed = tomllib.loads(as_toml(row, spec))["space"]
+        assert fixed["layers"] == json.loads(row["params_json"])["layers"]
+
+
+def test_one_that_was_not_set_can_be_run_from_its_column() -> None:
+    """There the default of a method is a word, too."""
+    assert methods.make("zdelete", {"layers": "7"}) == methods.make("zdelete", {"layers": 7})
+    assert methods.mixed("zdelete") == methods.mixed("finetune") == {"layers"}
+    assert methods.mixed("gkt") == methods.mixed("original") == frozenset()
 
 
 def test_a_trial_settles_once(tmp_path: Path, folder: Path) -> None:

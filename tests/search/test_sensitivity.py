@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from search.analysis.sensitivity import points, sheet
 from search.results import Row
 from tests.search.toys import as_table, toy_row
@@ -67,3 +69,13 @@ def test_a_point_whose_runs_all_failed_keeps_its_line() -> None:
     (line,) = sheet(points(as_table([ROWS[4]]), ["learning_rate"]), ["learning_rate"]).lines
     assert {str(cell) for cell in line.cells} == {"-"}
     assert line.remark == "1 diverged"
+
+
+def test_words_and_numbers_of_one_hyperparameter_are_points_in_order() -> None:
+    rows = [
+        {**row, "params_json": json.dumps({"layers": value})}
+        for row, value in zip(ROWS, ["all", 8, 2, "all"], strict=False)
+    ]
+    found = points(as_table(rows), ["layers"])
+    assert [point.values for point in found] == [(2,), (8,), ("all",)]
+    assert [len(point.rows) for point in found] == [1, 1, 2]

@@ -29,6 +29,7 @@ MUGAN = {
     "temperature": "one of 1.0, 2.0, 4.0, 8.0",
     "forget_batch_size": "one of 16, 32, 64",
     "retain_batch_size": "one of 32, 64, 128",
+    "batch_norm": "one of train, frozen",
 }
 
 
@@ -462,3 +463,39 @@ def test_bounds_that_samplers_cannot_reckon_with_are_refused(setting: str, said:
         SearchSpace("mugan", {name: override})
     assert said in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+class TestLayers:
+    """A hyperparameter that is a word or a number."""
+
+    @pytest.mark.parametrize(
+        ("text", "drawn"),
+        [("layers=all", {"all"}), ("layers=3", {3}), ("layers=2,all", {2, "all"})],
+    )
+    def test_it_is_set_as_any_other(self, text: str, drawn: set[Any]) -> None:
+        name, override = parse_setting(text)
+        space = SearchSpace("finetune", {name: override})
+        assert {values["layers"] for values in draws(space, 50)} == drawn
+
+    def test_it_varies_over_bounds_only_where_it_varies(self) -> None:
+        assert "not in the search space" in refusal("finetune", {"layers": "1..4"})
+        assert "give a value or a list" in refusal("zdelete", {"layers": "1..4"})
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("none", "layers is 'none'; possible: all, or a number"),
+            (True, "layers is True; possible: all, or a number"),
+            (2.5, "layers is 2.5; a whole number is needed"),
+            ([2, 0], "layers is 0; possible: all, or a whole number from 1 up"),
+            ([3, "some"], "layers is 'some'; possible: all, or a number"),
+        ],
+    )
+    def test_other_words_and_numbers_are_refused(self, override: Override, message: str) -> None:
+        assert message in refusal("finetune", {"layers": override})
+
+    def test_its_largest_value_is_a_number(self) -> None:
+        assert SearchSpace("finetune", {"layers": [4, "all", 2]}).largest("layers") == 4
+        assert SearchSpace("finetune", {"layers": "all"}).largest("layers") is None
+        assert SearchSpace("finetune").largest("layers") is None
+        assert SearchSpace("zdelete").largest("layers") == 8

@@ -20,6 +20,7 @@ from search.spec import (
     Resources,
     ScenarioSpec,
     StudySpec,
+    _bounded,
     check_name,
     differences,
     fingerprint,
@@ -386,6 +387,42 @@ def test_a_cap_leaves_the_user_s_other_overrides() -> None:
 
 def test_a_method_without_samples_per_class_is_not_capped() -> None:
     assert resolve(validate({"method": "finetune"}), NOWHERE).space == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("zmugan", "200..2000"), ("zdelete", "200..2000")],
+)
+def test_samples_of_a_generator_suit_the_number_of_classes(method: str, expected: str) -> None:
+    """Of digits' ten, twenty of each at the least and two hundred at the most."""
+    spec = resolve(validate({"method": method}), NOWHERE)
+    assert spec.space == {"samples_per_generator": expected}
+    assert resolve(spec, NOWHERE) == spec
+
+
+@pytest.mark.parametrize(
+    ("classes", "method", "expected"),
+    [
+        (3, "zmugan", None),
+        (3, "zdelete", None),
+        (5, "zdelete", None),
+        (7, "zmugan", "140..2000"),
+        (7, "zdelete", "140..1400"),
+        (100, "zmugan", "2000..20000"),
+        (100, "zdelete", "2000..20000"),
+        (100, "finetune", None),
+        (100, "mugan", None),
+    ],
+)
+def test_bounds_grow_with_the_classes(classes: int, method: str, expected: str | None) -> None:
+    found = _bounded(StudySpec(method=method), classes)
+    assert found.get("samples_per_generator") == expected
+
+
+@pytest.mark.parametrize("given_by_user", ["50..300", 150, [100, 5000]])
+def test_samples_of_a_generator_are_the_user_s_where_given(given_by_user: Any) -> None:
+    values = {"method": "zmugan", "space": {"samples_per_generator": given_by_user}}
+    assert resolve(validate(values), NOWHERE).space == values["space"]
 
 
 def test_a_dataset_of_the_user_s_is_not_capped(three_digits: Path) -> None:

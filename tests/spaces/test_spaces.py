@@ -17,6 +17,7 @@ from optuna.distributions import (
 import spaces
 from trainables import methods
 
+BATCH_NORM = CategoricalDistribution(["train", "frozen"])
 SCRUB: dict[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
     "alpha": FloatDistribution(1e-3, 1.0, log=True),
@@ -26,25 +27,30 @@ SCRUB: dict[str, BaseDistribution] = {
     "temperature": CategoricalDistribution([1.0, 2.0, 4.0]),
     "forget_batch_size": CategoricalDistribution([16, 64, 256]),
     "retain_batch_size": CategoricalDistribution([32, 64, 128]),
+    "batch_norm": BATCH_NORM,
 }
 
 EXPECTED: dict[str, dict[str, BaseDistribution]] = {
     "original": {},
     "retrain": {},
+    "mask": {},
     "finetune": {
         "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
         "epochs": IntDistribution(1, 10),
         "batch_size": CategoricalDistribution([64, 128, 256]),
+        "batch_norm": BATCH_NORM,
     },
     "negative_gradient": {
         "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
         "epochs": IntDistribution(1, 5),
         "batch_size": CategoricalDistribution([32, 64, 128]),
+        "batch_norm": BATCH_NORM,
     },
     "random_labels": {
         "learning_rate": FloatDistribution(1e-6, 1e-2, log=True),
         "epochs": IntDistribution(1, 5),
         "batch_size": CategoricalDistribution([32, 64, 128]),
+        "batch_norm": BATCH_NORM,
     },
     "amnesiac": {
         "scale": FloatDistribution(0.1, 1.0),
@@ -57,6 +63,7 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "temperature": CategoricalDistribution([1.0, 2.0, 4.0]),
         "retain_fraction": FloatDistribution(0.1, 1.0),
         "batch_size": CategoricalDistribution([32, 64, 256]),
+        "batch_norm": BATCH_NORM,
     },
     "scrub": SCRUB,
     "scrub_r": SCRUB,
@@ -67,12 +74,14 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "noise_weight": FloatDistribution(0.01, 1.0, log=True),
         "noise_batches": IntDistribution(5, 50),
         "samples_per_class": IntDistribution(100, 1_000, log=True),
+        "batch_norm": BATCH_NORM,
     },
     "jit": {
         "learning_rate": FloatDistribution(1e-8, 1e-2, log=True),
         "sigma": FloatDistribution(0.05, 1.0),
         "perturbations": CategoricalDistribution([10, 25, 50, 100]),
         "epochs": IntDistribution(1, 3),
+        "batch_norm": BATCH_NORM,
     },
     "gkt": {
         "student_learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
@@ -88,6 +97,8 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "noise_weight": FloatDistribution(0.01, 1.0, log=True),
         "epochs": IntDistribution(1, 3),
         "repair_epochs": IntDistribution(0, 2),
+        "batch_size": CategoricalDistribution([4, 16, 64, 256]),
+        "batch_norm": BATCH_NORM,
     },
     "zmugan": {
         "learning_rate": FloatDistribution(1e-6, 1e-1, log=True),
@@ -96,6 +107,16 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "temperature": CategoricalDistribution([1.0, 2.0, 4.0, 8.0]),
         "forget_batch_size": CategoricalDistribution([16, 32, 64]),
         "retain_batch_size": CategoricalDistribution([32, 64, 128]),
+        "batch_norm": BATCH_NORM,
+    },
+    "zdelete": {
+        "learning_rate": FloatDistribution(1e-4, 5e-3, log=True),
+        "epochs": IntDistribution(1, 10),
+        "generators": IntDistribution(1, 5),
+        "samples_per_generator": IntDistribution(100, 1_000, log=True),
+        "batch_size": CategoricalDistribution([32, 64, 128]),
+        "layers": CategoricalDistribution([2, 3, 5, 8]),
+        "head": CategoricalDistribution(["frozen", "train"]),
     },
     "mugan": {
         "learning_rate": FloatDistribution(1e-6, 1e-1, log=True),
@@ -103,6 +124,7 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "temperature": CategoricalDistribution([1.0, 2.0, 4.0, 8.0]),
         "forget_batch_size": CategoricalDistribution([16, 32, 64]),
         "retain_batch_size": CategoricalDistribution([32, 64, 128]),
+        "batch_norm": BATCH_NORM,
     },
 }
 """Every space, as the thesis' tables and the notes on methods give it."""

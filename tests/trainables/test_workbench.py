@@ -24,7 +24,7 @@ from trainables.errors import DataError, GeneratorError, InvalidRequest
 from trainables.generators import dcgan, kegnet
 from trainables.generators.sampling import Ensemble
 from trainables.metrics.evaluate import answers_of, predict
-from trainables.recipes import HOLDOUT, INVERTED, RECIPES, inversion_seed
+from trainables.recipes import HOLDOUT, INVERTED, RECIPES, Origin, describe, inversion_seed
 from trainables.scenario import Inversion, Places, Scenario
 from trainables.sources import SPLIT_SEED, stratified
 from trainables.training import fit
@@ -882,6 +882,17 @@ class TestInverted:
             bench = Workbench(replace(scenario, inversion=aided), places, CPU)
             descriptions.append(bench._describe(MEMBERS[0]))
         assert descriptions[0] != descriptions[1]
+
+    @pytest.mark.parametrize(("weight", "named"), [(0.0, False), (0.5, True)])
+    def test_how_statistics_are_compared_is_named_only_where_they_count(
+        self, scenario: Scenario, weight: float, named: bool
+    ) -> None:
+        """Generators that were made without stay what they were."""
+        inversion = replace(scenario.inversion, bn_weight=weight)
+        origin = Origin(dataset="d", weights=None, image_shape=(1, 8, 8))
+        _, described = describe(MEMBERS[0], replace(scenario, inversion=inversion), origin)
+        assert ("bn_distance" in described) is named
+        assert described["recipe"] == 1
 
     @pytest.mark.usefixtures("inverted")
     def test_other_forget_classes_share_the_generators(

@@ -113,10 +113,14 @@ def diversity_loss(noise: Tensor, images: Tensor) -> Tensor:
 @contextmanager
 def statistics_loss(classifier: nn.Module, batches: int = 1) -> Iterator[list[Tensor]]:
     """Collects, from each pass through the body, how far every batch norm's input is from the
-    statistics of its training: the squared distance of means and of variances, summed (Yin et al.
-    2020, "DeepInversion"). Of as many `batches` as the input holds, one after the other, each has
-    statistics of its own, and the distances are summed."""
+    statistics of its training: the squared distance of means and of variances (after Yin et al.
+    2020, "DeepInversion"), in units of the variance of training. That of a layer is the mean over
+    its channels, and those of a pass add up to the mean over layers, so that neither the scale of
+    features nor the size of a network decides what a weight on it means. Of as many `batches` as
+    the input holds, one after the other, each has statistics of its own, and the distances are
+    summed."""
     found: list[Tensor] = []
+    norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def compare(module: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         features = inputs[0].unflatten(0, (batches, -1))
@@ -124,14 +128,12 @@ def statistics_loss(classifier: nn.Module, batches: int = 1) -> Iterator[list[Te
         variance = features.var(dim=(1, 3, 4), unbiased=False)
         assert module.running_mean is not None
         assert module.running_var is not None
-        found.append((mean - module.running_mean).square().sum())
-        found.append((variance - module.running_var).square().sum())
+        unit = module.running_var + module.eps  # as the layer itself divides
+        distance = (mean - module.running_mean).square() / unit
+        distance = distance + ((variance - module.running_var) / unit).square()
+        found.append(distance.mean(dim=1).sum() / len(norms))
 
-    hooks = [
-        module.register_forward_pre_hook(compare)
-        for module in classifier.modules()
-        if isinstance(module, nn.BatchNorm2d)
-    ]
+    hooks = [norm.register_forward_pre_hook(compare) for norm in norms]
     try:
         yield found
     finally:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from trainables.errors import InvalidRequest, shortened, unknown
 
@@ -108,6 +109,12 @@ def is_plan(name: str) -> bool:
     return hasattr(load(name), "plan")
 
 
+def is_control(name: str) -> bool:
+    """Whether a method is there to be compared with: it does well in figures and forgets nothing.
+    Raises InvalidRequest for an unknown method."""
+    return bool(getattr(load(name), "control", False))
+
+
 def check_log(name: str, weights: str | None) -> None:
     """Raises InvalidRequest for a method that needs the training log where the base model comes
     from a file of `weights`: its training was not ours to be logged."""
@@ -141,10 +148,36 @@ def make(name: str, values: Mapping[str, Any]) -> Method:
         raise InvalidRequest(f"{name}: {error}") from None
 
 
+def mixed(name: str) -> frozenset[str]:
+    """The hyperparameters of a method that are one of some words or a number, as `layers` is.
+
+    Raises InvalidRequest for an unknown method.
+    """
+    hints = get_type_hints(load(name))
+    return frozenset(key for key in hyperparameters(name) if _words_or_number(hints[key]))
+
+
+def _words_or_number(wanted: Any) -> tuple[Any, type] | None:
+    """The parts of a type such as `Literal["all"] | int`; None of any other."""
+    parts = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else ()
+    words = [part for part in parts if get_origin(part) is Literal]
+    numbers = [part for part in parts if part in (int, float)]
+    if len(parts) == 2 and words and numbers:
+        return words[0], numbers[0]
+    return None
+
+
 def _typed(key: str, value: Any, wanted: Any) -> Any:
-    if get_origin(wanted) is Union:  # of words and a kind of number
-        words, number = get_args(wanted)
-        return _typed(key, value, words if isinstance(value, str) else number)
+    if both := _words_or_number(wanted):
+        words, number = both
+        if isinstance(value, str) and value.isascii() and value.isdecimal():
+            value = int(value)  # as a column of results has it
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _typed(key, value, number)
+        if value in get_args(words):
+            return value
+        possible = f"{', '.join(get_args(words))}, or a number"
+        raise InvalidRequest(f"{key} is {shortened(value)}; possible: {possible}")
     if get_origin(wanted) is not None and get_args(wanted):
         options = get_args(wanted)
         if value not in options:

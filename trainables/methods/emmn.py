@@ -35,9 +35,9 @@ class EMMN:
 
     The noise maximises the model's error on the forget classes and minimises it on the others.
     Defaults: the thesis' scripts (4 noise images per class, each used 80 times, 25 and 30 noise
-    steps, 2 epochs, weight 0.1), its learning rate, UNSIR's batch size. Public code uses only as
-    many of the noise images as there are channels, by a slip; this uses all. Yields after each
-    epoch of impairing and of repairing.
+    steps, 2 epochs, weight 0.1, 4 images in a training batch), its learning rate. Public code uses
+    only as many of the noise images as there are channels, by a slip; this uses all. Yields after
+    each epoch of impairing and of repairing.
     """
 
     learning_rate: float = 5e-5
@@ -48,7 +48,7 @@ class EMMN:
     maximise_steps: int = 25
     minimise_steps: int = 30
     noise_weight: float = 0.1
-    batch_size: int = 256
+    batch_size: int = 4
     batch_norm: BatchNorm = "train"
     layers: Layers = "all"
     needs: ClassVar[frozenset[Access]] = frozenset()

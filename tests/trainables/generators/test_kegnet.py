@@ -217,7 +217,10 @@ class TestStatistics:
         batch = self.images([0.0, 2.0, 4.0, 6.0], [-1.0, -1.0, -1.0, -1.0])
         with statistics_loss(network) as found:
             network(batch)
-        assert torch.stack(found).sum().item() == pytest.approx(2.5**2 + 0 + 3**2 + 1)
+        # In units of the variances 2 and 1, the mean of two channels.
+        first, second = 2.5**2 / 2 + (3 / 2) ** 2, 0 + 1
+        expected = (first + second) / 2
+        assert torch.stack(found).sum().item() == pytest.approx(expected, rel=1e-4)
 
     def test_all_images_of_a_batch_are_looked_at_together(self) -> None:
         network = self.norm([3.0], [5.0])
@@ -230,22 +233,56 @@ class TestStatistics:
         with torch.no_grad():
             first.weight.fill_(2.0)
             first.bias.fill_(1.0)
-        # What leaves the first has mean 2 * 3 + 1 and variance 4 * 5, nearly (eps).
+        # What leaves the first has mean 2 * 3 + 1 and variance 4 * 5, nearly (eps). A mean of two.
         network = nn.Sequential(first, self.norm([6.0], [18.0]))
         with statistics_loss(network) as found:
             network(self.images([0.0, 2.0, 4.0, 6.0]))
-        assert torch.stack(found).sum().item() == pytest.approx(9 + 16 + 1 + 4, rel=1e-3)
+        expected = (9 + 16 + 1 / 18 + (2 / 18) ** 2) / 2
+        assert torch.stack(found).sum().item() == pytest.approx(expected, rel=1e-3)
+
+    @pytest.mark.parametrize("scale", [0.02, 300.0])
+    def test_a_layer_of_another_scale_is_as_far(self, scale: float) -> None:
+        batch = self.images([0.0, 2.0, 4.0, 6.0], [-1.0, -3.0, -1.0, -1.0])
+        found = []
+        for factor in (1.0, scale):
+            norm = self.norm([0.5 * factor, -1.0], [2.0 * factor**2, 1.0])
+            shown = torch.cat([batch[:, :1] * factor, batch[:, 1:]], dim=1)
+            with statistics_loss(norm) as distances:
+                norm(shown)
+            found.append(torch.stack(distances).sum().item())
+        assert found[1] == pytest.approx(found[0], rel=0.05)  # but for eps at the smallest
+        assert found[0] > 1
+
+    def test_neither_channels_nor_layers_make_it_more(self) -> None:
+        batch = self.images([0.0, 2.0, 4.0, 6.0])
+        one = self.norm([0.5], [2.0])
+        wide = self.norm([0.5] * 3, [2.0] * 3)
+        silent = [nn.Identity(), nn.Identity()]
+        found = []
+        for network, shown in (
+            (nn.Sequential(one, *silent), batch),
+            (wide, batch.expand(-1, 3, -1, -1)),
+            (nn.ModuleList([one, self.norm([0.5], [2.0])]), batch),
+        ):
+            with statistics_loss(network) as distances:
+                if isinstance(network, nn.ModuleList):
+                    for each in network:
+                        each(shown)
+                else:
+                    network(shown)
+            found.append(torch.stack(distances).sum().item())
+        assert found == pytest.approx([found[0]] * 3)
 
     def test_the_images_learn_from_it(self) -> None:
-        network = self.norm([0.0], [0.0])
+        network = self.norm([0.0], [1.0])
         batch = self.images([0.0, 2.0, 4.0, 6.0]).clone().requires_grad_()
         with statistics_loss(network) as found:
             network(batch)
         torch.stack(found).sum().backward()
         assert batch.grad is not None
-        # d/dx of mean^2 + variance^2: 2 * 3 / 4 + 2 * 5 * 2 * (x - 3) / 4.
-        expected = self.images([-13.5, -3.5, 6.5, 16.5])
-        torch.testing.assert_close(batch.grad, expected)
+        # d/dx of mean^2 + (variance - 1)^2: 2 * 3 / 4 + 2 * (5 - 1) * 2 * (x - 3) / 4.
+        expected = self.images([-10.5, -2.5, 5.5, 13.5])
+        torch.testing.assert_close(batch.grad, expected, rtol=1e-4, atol=1e-4)
 
     def test_the_body_over_nothing_is_collected_and_no_hook_stays(self) -> None:
         network = nn.Sequential(self.norm([0.0], [1.0]), self.norm([0.0], [1.0]))

@@ -131,6 +131,8 @@ class Fit(NamedTuple):
     epochs: int
     learning_rate: float
     batch_size: int
+    batch_norm: str
+    layers: str | int
 
 
 @pytest.fixture
@@ -146,8 +148,10 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Fit]:
         learning_rate: float,
         batch_size: int,
         rng: torch.Generator,
+        batch_norm: str,
+        layers: str | int,
     ) -> Iterator[float]:
-        noted.append(Fit(samples, epochs, learning_rate, batch_size))
+        noted.append(Fit(samples, epochs, learning_rate, batch_size, batch_norm, layers))
         yield from [0.0] * epochs
 
     monkeypatch.setattr(emmn, "fit", note)
@@ -157,11 +161,12 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Fit]:
 def test_impairing_is_on_all_noise_and_repairing_on_the_retain_classes_noise(
     fits: list[Fit],
 ) -> None:
-    method = EMMN(0.3, epochs=3, repair_epochs=2, noise_batch=5, batch_size=7, **SHORT)
+    learnt: dict[str, Any] = {"batch_norm": "frozen", "layers": 2}
+    method = EMMN(0.3, epochs=3, repair_epochs=2, noise_batch=5, batch_size=7, **SHORT, **learnt)
     model = base()
     seen = [len(fits) for _ in method.unlearn(model, NOTHING, rng(4))]
     assert seen == [1, 1, 1, 2, 2], "yielded after each epoch"
-    assert [one[1:] for one in fits] == [(3, 0.3, 7), (2, 0.3, 7)]
+    assert [one[1:] for one in fits] == [(3, 0.3, 7, "frozen", 2), (2, 0.3, 7, "frozen", 2)]
     impair, repair = (one.samples for one in fits)
     assert torch.bincount(impair.labels).tolist() == [10, 10, 10]
     assert torch.bincount(repair.labels).tolist() == [10, 0, 10]
@@ -192,6 +197,12 @@ def test_every_forget_class_gets_noise_of_its_own(fits: list[Fit], bench: Workbe
     for label in (0, 2):
         images = impair.of((label,)).images
         assert error(bench.base, images, label) > error(bench.base, images, 2 - label)
+
+
+def test_batches_hold_four_images_as_in_the_thesis(fits: list[Fit]) -> None:
+    list(EMMN().unlearn(base(), NOTHING, rng()))
+    assert [one.batch_size for one in fits] == [4, 4]
+    assert fits[0].samples.images.shape[0] == 3 * 4 * 80
 
 
 @pytest.mark.parametrize("repairs", [0, 2])

@@ -68,6 +68,8 @@ def test_every_hyperparameter_arrives(handed: dict[str, Any]) -> None:
         forget_batch_size=5,
         retain_batch_size=7,
         direction="model",
+        batch_norm="frozen",
+        layers=3,
     )
     yielded = list(method.unlearn(model, granted((1,)), source))
     assert handed.pop("forget").images.shape[0] == 3
@@ -79,6 +81,8 @@ def test_every_hyperparameter_arrives(handed: dict[str, Any]) -> None:
         "forget_batch_size": 5,
         "retain_batch_size": 7,
         "direction": "model",
+        "batch_norm": "frozen",
+        "layers": 3,
         "rng": source,
     }
     assert yielded == [model, model]

@@ -78,13 +78,15 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_the_forget_samples_are_relabelled_once_and_the_retain_samples_never(
     fitted: list[dict[str, Any]], repair: bool
 ) -> None:
-    method = RandomLabels(learning_rate=0.5, epochs=4, batch_size=7, repair=repair)
+    learnt: dict[str, Any] = {"batch_norm": "frozen", "layers": 2}
+    method = RandomLabels(learning_rate=0.5, epochs=4, batch_size=7, repair=repair, **learnt)
     model, source = nn.Identity(), rng()
     yielded = list(method.unlearn(model, granted(method), source))
     assert yielded == [model] * 4, "after each epoch"
     (call,) = fitted
     samples = call.pop("samples")
     assert call == {
+        **learnt,
         "model": model,
         "epochs": 4,
         "learning_rate": 0.5,

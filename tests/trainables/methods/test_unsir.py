@@ -156,6 +156,7 @@ class Pass(NamedTuple):
     samples: Samples
     batch_size: int
     learning_rate: float
+    batch_norm: str
 
 
 @pytest.fixture
@@ -169,8 +170,10 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[Pass]:
         batch_size: int,
         optimizer: torch.optim.Optimizer,
         rng: torch.Generator,
+        *,
+        batch_norm: str,
     ) -> float:
-        noted.append(Pass(samples, batch_size, optimizer.param_groups[0]["lr"]))
+        noted.append(Pass(samples, batch_size, optimizer.param_groups[0]["lr"], batch_norm))
         return 0.0
 
     monkeypatch.setattr(unsir, "train_epoch", note)
@@ -186,6 +189,7 @@ def test_impairing_is_on_noise_and_retain_data_and_repairing_on_retain_data(
         noise_steps=1,
         noise_batches=3,
         batch_size=7,
+        batch_norm="frozen",
     )
     model = base()
     phases = [len(passes) for _ in method.unlearn(model, retain_only, rng(4))]
@@ -193,6 +197,7 @@ def test_impairing_is_on_noise_and_retain_data_and_repairing_on_retain_data(
     impair, repair = passes
     assert (impair.batch_size, repair.batch_size) == (7, 7)
     assert (impair.learning_rate, repair.learning_rate) == (0.3, 0.2)
+    assert impair.batch_norm == repair.batch_norm == "frozen"
 
     expected = Unsir(noise_steps=1).noise(model, 1, SHAPE, rng(4))
     noise = impair.samples.of((1,))

@@ -186,6 +186,8 @@ def test_every_hyperparameter_arrives(handed: dict[str, Any]) -> None:
         forget_batch_size=5,
         retain_batch_size=7,
         direction="model",
+        batch_norm="frozen",
+        layers=3,
     )
     yielded = list(method.unlearn(model, granted((1,), [Cycling(0, [0, 1, 2, 3])]), source))
     assert len(handed.pop("forget")) == 10
@@ -197,6 +199,8 @@ def test_every_hyperparameter_arrives(handed: dict[str, Any]) -> None:
         "forget_batch_size": 5,
         "retain_batch_size": 7,
         "direction": "model",
+        "batch_norm": "frozen",
+        "layers": 3,
         "rng": source,
     }
     assert yielded == [model, model]

@@ -16,7 +16,7 @@ from trainables.data import Dataset, Samples
 from trainables.metrics import evaluate
 from trainables.metrics.compare import Comparison
 from trainables.metrics.entropy import entropy
-from trainables.metrics.evaluate import Answers, Evaluator, answers_of, predict
+from trainables.metrics.evaluate import Answers, Evaluator, Seen, answers_of, predict
 
 FORGET = (1,)
 STEERING = ("forget_accuracy", "retain_accuracy", "mia")
@@ -194,9 +194,9 @@ def test_class_accuracies_agree_with_those_of_the_forget_and_retain_classes(
 def test_a_model_is_asked_once_about_the_same_images(dataset: Dataset) -> None:
     asked: list[int] = []
 
-    def ask(images: Tensor) -> Tensor:
+    def ask(images: Tensor) -> Seen:
         asked.append(len(images))
-        return torch.eye(3)[torch.arange(len(images)) % 3]
+        return Seen(torch.eye(3)[torch.arange(len(images)) % 3], images.flatten(1))
 
     answers = Answers(ask)
     judge = Evaluator(dataset, FORGET, seed=0)
