@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from search import results
+from search.analysis.best import probed
 from search.results import Damage
 from trainables.classes import labelled
 
@@ -25,6 +26,7 @@ APART_FROM_IT = (
 """Keys of a scenario that change neither the models that a trial is judged by nor the judging."""
 
 STEERED_BY = "steered by"
+PROBED = "gap over"
 INVERSION = "inversion."
 ROW = "row"
 """Key of an identity for what the rows themselves say: dataset, model, forget classes and seed."""
@@ -77,6 +79,9 @@ def identity(
     # Of files the path says nothing: their content may have changed.
     if "/" in str(found.get("dataset")) or found.get("weights") is not None:
         found["content"] = described.get("dataset_fingerprint")
+    # A smaller gap over other terms is not a better one.
+    if steering and probed(row):
+        found[PROBED] = ", ".join(row["gap_terms"].split(","))
     if steering and spec.get("objective") == "synthetic":
         inversion = spec.get("inversion")
         made = inversion if isinstance(inversion, Mapping) else {}

@@ -17,6 +17,10 @@ from trainables.outcome import State
 
 FIGURES = ("forget_accuracy", "retain_accuracy", "gap")
 
+GAPS = {"gap": "gap", "probe_gap": "gap with probe"}
+"""The gaps to the retrained model and what people call them: over accuracies and MIA, and over
+these and what a probe still finds in the features."""
+
 
 class Figures(NamedTuple):
     """What a trial is chosen by: accuracies in percent, the gap in points."""
@@ -29,7 +33,14 @@ class Figures(NamedTuple):
 def figures(row: Mapping[str, Any]) -> Figures:
     """The figures of a complete trial that steered its study."""
     prefix = "m_synthetic_" if row.get("objective") == "synthetic" else "m_"
-    return Figures(*(row[prefix + name] for name in FIGURES))
+    gap = "probe_gap" if probed(row) else "gap"
+    return Figures(*(row[prefix + name] for name in (*FIGURES[:2], gap)))
+
+
+def probed(row: Mapping[str, Any]) -> bool:
+    """Whether the gap of the trial's study is that with the probe; rows of an earlier version,
+    which do not say it, have the usual one."""
+    return row.get("objective") != "synthetic" and "probe" in (row.get("gap_terms") or "")
 
 
 def complete(table: pa.Table) -> pa.Table:
@@ -93,8 +104,11 @@ def _steered(table: pa.Table) -> pa.Table:
     """The complete trials, with what steered their studies in columns of one name."""
     found = complete(table)
     synthetic = pc.fill_null(pc.equal(found["objective"], "synthetic"), False)
+    with_probe = pc.fill_null(pc.match_substring(found["gap_terms"], "probe"), False)
+    real = {name: found[f"m_{name}"] for name in FIGURES}
+    real["gap"] = pc.if_else(with_probe, found["m_probe_gap"], real["gap"])
     for name in FIGURES:
-        values = pc.if_else(synthetic, found[f"m_synthetic_{name}"], found[f"m_{name}"])
+        values = pc.if_else(synthetic, found[f"m_synthetic_{name}"], real[name])
         found = found.append_column(f"_{name}", values)
     return found
 
