@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,12 @@ ROW = "row"
 
 @dataclass(frozen=True)
 class Comparable:
-    """Trials that can be ranked against each other, and what they are about."""
+    """Trials that can be ranked against each other, what they are about, and the metrics of the
+    control that they share, where it was measured."""
 
     title: str
     table: pa.Table
+    control: Mapping[str, float] = field(default_factory=dict)
 
 
 def about(row: Mapping[str, Any]) -> str:
@@ -90,6 +92,13 @@ def identity(
     return found
 
 
+def control_of(described: Mapping[str, Any]) -> Mapping[str, float]:
+    """The metrics of the control in a study.json; none where an earlier version wrote it."""
+    references = described.get("references")
+    found = references.get("control") if isinstance(references, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
 def titles(
     found: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> list[str]:
@@ -123,6 +132,7 @@ def comparable(root: Path, study: str | None = None) -> tuple[list[Comparable], 
     """
     groups: dict[str, list[pa.Table]] = {}
     firsts: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    controls: dict[str, Mapping[str, float]] = {}
     damaged: list[Damage] = []
     for name in [study] if study is not None else results.study_names(root):
         table, bad = results.examine(root, name)
@@ -134,6 +144,11 @@ def comparable(root: Path, study: str | None = None) -> tuple[list[Comparable], 
             key = json.dumps(item, sort_keys=True)
             groups.setdefault(key, []).append(table)
             firsts.setdefault(key, (item, row))
+            if control := control_of(described):
+                controls.setdefault(key, control)
     told = titles(list(firsts.values()))
     tables = [results.joined(tables) for tables in groups.values()]
-    return [Comparable(*pair) for pair in zip(told, tables, strict=True)], damaged
+    return [
+        Comparable(title, table, controls.get(key, {}))
+        for title, table, key in zip(told, tables, groups, strict=True)
+    ], damaged

@@ -141,6 +141,11 @@ def make(name: str, values: Mapping[str, Any]) -> Method:
         raise InvalidRequest(f"{name}: {error}") from None
 
 
+def is_control(name: str) -> bool:
+    """Whether a method forgets nothing, and is there for others to be compared with."""
+    return bool(getattr(load(name), "control", False))
+
+
 def _typed(key: str, value: Any, wanted: Any) -> Any:
     if get_origin(wanted) is Union:  # of words and a kind of number
         words, number = get_args(wanted)
