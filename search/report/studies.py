@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from search.analysis.agreement import agreement
-from search.analysis.best import by_gap, pareto
+from search.analysis.best import by_gap, pareto, remarks
 from search.analysis.compare import Entry, choose
 from search.analysis.compare import sheet as comparison_sheet
 from search.mirror import place_of
@@ -30,8 +30,8 @@ from search.report.study import (
     map_caption,
     shown_maps,
 )
-from search.results import Row, existing
-from search.scenarios import apart, identity
+from search.results import Row, existing, joined
+from search.scenarios import apart, control_of, identity
 from search.status import failed
 from trainables.errors import InvalidRequest
 from trainables.outcome import State
@@ -191,6 +191,9 @@ def _of_group(group: Group, maps: Sequence[ClassMap], suffix: str) -> list[Block
         if on == SYNTHETIC and len(inversions) > 1:
             told = "Generators of these studies were inverted otherwise: their synthetic images"
             blocks.append(Text(f"{told} differ, and so their gaps do not compare.", "warning"))
+    control = next(filter(None, (control_of(study.described) for study in group.studies)), {})
+    told = remarks(joined([study.table for study in group.studies]), control)
+    blocks += [Text(remark, "note") for remark in told]
     blocks += _confirmed(group)
     for on, mark in STEERING.items():
         members = group.steered(on)
@@ -241,8 +244,8 @@ def _best(
         groups,
         ["seconds"],
         lines,
-        caption=f"The best of each study that {on} steered, by gap. Accuracies, MIA and probe in %, "
-        "gaps in points. Each is the best of many trials and so partly luck.",
+        caption=f"The best of each study that {on} steered, by gap. Accuracies, MIA and probe in "
+        "%, gaps in points. Each is the best of many trials and so partly luck.",
     )
 
 

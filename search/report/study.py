@@ -191,9 +191,7 @@ def _caption(study: Gathered) -> str:
     by = ", by the gap with the probe" if study.probed else ""
     told = f"{units}. Validation images chose{by}; test images were only looked at."
     if "control" in study.references:
-        told += (
-            " The control is the original model with an output switched off: it forgets nothing."
-        )
+        told += " The control, an output of the original model switched off, forgets nothing."
     return told
 
 
@@ -491,7 +489,7 @@ def confirmed(study: Gathered) -> Section | None:
             if any(len(item.base_seeds) > 1 for item in study.confirmed)
             else ". "
         )
-        + _caption(study.synthetic),
+        + _caption(study),
     )
     plot = Plot(
         "repeats",
