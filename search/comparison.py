@@ -17,8 +17,12 @@ from search.scenarios import reference
 from search.spec import StudySpec
 from search.study import Study
 from search.tables import hyperparameters
+from trainables import methods
 from trainables.errors import ForgetuneError, InvalidRequest
 from trainables.scenario import MOST_SEED, Places
+
+REFERENCES = {"base": "original", "retrained": "retrained", "control": "mask"}
+"""Models that are compared with: as study.json calls them, and as a comparison does."""
 
 
 def compare(
@@ -31,7 +35,8 @@ def compare(
     seeds: int = 5,
     base_seeds: int = 1,
 ) -> list[Entry]:
-    """An entry for each specification, after those of the original and the retrained model.
+    """An entry for each specification, after those of the original and the retrained model and of
+    the control, unless that is among them.
 
     Studies that are there are continued, and repeats that settled are not run again. Each of the
     `top` configurations is run with `seeds` unlearning seeds on each of `base_seeds` base models;
@@ -67,6 +72,8 @@ def compare(
         except ForgetuneError as error:
             Progress(console).say(f"{spec.method}: {error}")
             entries.append(Entry(spec.method, reason=str(error)))
+    if any(entry.control and entry.repeats for entry in entries):
+        references = [entry for entry in references if not entry.control]
     return [*references, *entries]
 
 
@@ -99,18 +106,20 @@ def _confirmed(study: Study, row: Row, seeds: int, base_seeds: int, console: Con
         origin = Origin(study.name, row["number"])
         repeat = run(spec, study.root / CONFIRMED, study.places, console, origin)
         repeats += repeat.results().slice(0, seeds).to_pylist()
-    return Entry(study.spec.method, repeats, json.loads(row["params_json"]))
+    method, values = study.spec.method, json.loads(row["params_json"])
+    return Entry(method, repeats, values, control=methods.is_control(method))
 
 
 def _references(study: Study) -> list[Entry]:
-    """The original and the retrained model as they stand in study.json."""
-    described = results.load_json(study.folder / "study.json") or {}
-    names = {"base": "original", "retrained": "retrained"}
+    """The original and the retrained model, and the control, as they stand in study.json."""
+    found = (results.load_json(study.folder / "study.json") or {}).get("references", {})
     return [
         Entry(
-            names[name],
-            [{"state": "complete", **{f"m_{metric}": value for metric, value in found.items()}}],
+            method,
+            [{"state": "complete", **{f"m_{key}": value for key, value in found[name].items()}}],
             reference=True,
+            control=methods.is_control(method),
         )
-        for name, found in described.get("references", {}).items()
+        for name, method in REFERENCES.items()
+        if name in found
     ]

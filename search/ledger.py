@@ -31,7 +31,7 @@ from search import again, pruners, results, samplers
 from search.journal import Draft, Journal
 from search.mirror import LEASE_SECONDS, Lease, mirror_of, move, put, remove
 from search.space import SearchSpace
-from search.spec import StudySpec, differences, scenario_of
+from search.spec import StudySpec, differences, probed, scenario_of
 from search.suspicion import Suspicion
 from search.versions import installed
 from trainables import methods
@@ -39,7 +39,7 @@ from trainables.errors import ForgetuneError, InvalidRequest
 from trainables.files import write_whole
 from trainables.outcome import CURVE, Outcome, State
 
-WORST = {"forget_accuracy": 100.0, "retain_accuracy": 0.0, "gap": 100.0} | {
+WORST = {"forget_accuracy": 100.0, "retain_accuracy": 0.0, "gap": 100.0, "probe_gap": 100.0} | {
     "synthetic_forget_accuracy": 100.0,
     "synthetic_retain_accuracy": 0.0,
 }
@@ -53,19 +53,30 @@ OBJECTIVES = {
     "gap": ("gap",),
     "synthetic": ("synthetic_forget_accuracy", "synthetic_retain_accuracy"),
 }
-"""The metrics that steer a study; on validation images, or on synthetic ones."""
+"""The metrics that steer a study; on validation images, or on synthetic ones. Where the probe is a
+term of the gap, that gap stands for the usual one: see `steering`."""
 
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
     "forget_accuracy": "minimize",
     "retain_accuracy": "maximize",
     "gap": "minimize",
+    "probe_gap": "minimize",
     "synthetic_forget_accuracy": "minimize",
     "synthetic_retain_accuracy": "maximize",
 }
 
+
+def steering(spec: StudySpec) -> tuple[str, ...]:
+    """The metrics that steer this study."""
+    names = OBJECTIVES[spec.objective]
+    return tuple("probe_gap" if name == "gap" and probed(spec) else name for name in names)
+
+
 MADE_FROM = "made_from"
 """Key of study.json: a list of what the study was made from, as the same run may have been asked
 for from several studies."""
+
+NO_PROBE = "the probe cannot be measured: the model has no layer that makes logits of features"
 
 ROW = "row"
 """User attribute of an Optuna trial that holds its Parquet row as JSON."""
@@ -234,9 +245,11 @@ class Ledger:
         """
         stored = self._stored(ticket.number)
         trial = optuna.trial.Trial(self._study, stored._trial_id)
-        (steering,) = OBJECTIVES[self.spec.objective]
+        (name,) = steering(self.spec)
+        if name not in outcome.curve[-1]:  # which `settle` tells
+            return False
         try:
-            trial.report(outcome.curve[-1][steering], step=len(outcome.curve))
+            trial.report(outcome.curve[-1][name], step=len(outcome.curve))
             return trial.should_prune()
         except OSError as error:
             raise results.unusable(self.folder, error) from error
@@ -262,6 +275,8 @@ class Ledger:
         if not all(math.isfinite(value) for value in outcome.metrics.values()):
             reason = "a metric is not finite"
             outcome = replace(outcome, state=State.DIVERGED, metrics={}, reason=reason)
+        if outcome.metrics and probed(self.spec) and "probe_gap" not in outcome.metrics:
+            outcome = replace(outcome, state=State.CRASHED, metrics={}, reason=NO_PROBE)
         row = self._row(ticket, outcome)
         results.write_row(self.folder, row)
         self._rows[ticket.number] = row
@@ -309,10 +324,13 @@ class Ledger:
         )
 
     def record_references(self, references: Mapping[str, Mapping[str, float]]) -> None:
-        """Put the metrics of the base and the retrained model into study.json.
+        """Put the metrics of the base and the retrained model, and of the control, into study.json.
 
-        There are none where there is no data.
+        There are none where there is no data. Raises InvalidRequest where the probe is a term of
+        the study's gap and could not be measured.
         """
+        if probed(self.spec) and "probe" not in references.get("retrained", {}):
+            raise InvalidRequest(f"gap_terms with the probe (--gap-terms): {NO_PROBE}")
         self._retrained_mia = references.get("retrained", {}).get("mia", 0.0)
         self.record({"references": dict(references)})
 
@@ -426,7 +444,7 @@ class Ledger:
 
     def _study_in(self, journal: BaseJournalBackend) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        names = list(OBJECTIVES[self.spec.objective])
+        names = list(steering(self.spec))
         study = optuna.create_study(
             storage=JournalStorage(journal),
             study_name=self.name,
@@ -582,6 +600,7 @@ class Ledger:
             **{f"m_{name}": value for name, value in metrics.items()},
             "c_mia": constraint,
             "objective": self.spec.objective,
+            "gap_terms": ",".join(self.spec.gap_terms),
             "precision": scenario.precision,
             "forget_names": [self.class_names[label] for label in scenario.forget]
             if self.class_names
@@ -645,13 +664,13 @@ class Ledger:
 
     def _reported(self, row: results.Row) -> dict[int, float]:
         """Phase -> what `report` told of it, had there been reports."""
-        names = OBJECTIVES[self.spec.objective]
+        names = steering(self.spec)
         values = row.get(f"curve_{names[0]}") if len(names) == 1 else None
         return dict(enumerate(values or [], start=1))
 
     def _verdict(self, row: results.Row) -> tuple[TrialState, list[float] | None, dict[str, float]]:
         """What the sampler is told: state, values, constraints (0 or less is feasible)."""
-        names = OBJECTIVES[self.spec.objective]
+        names = steering(self.spec)
         constraints = {} if self.spec.mia_tolerance is None else {"mia": row["c_mia"]}
         match State(row["state"]):
             case State.COMPLETE:

@@ -111,10 +111,12 @@ _STUDIES = """
 SELECT study, any_value(method) AS method, any_value(dataset) AS dataset,
        any_value(model) AS model, any_value(forget) AS forget,
        any_value(forget_names) AS forget_names, any_value(objective) AS objective,
+       any_value(gap_terms) AS gap_terms,
        count(*) AS trials, count(*) FILTER (state = 'complete') AS complete,
        count(*) FILTER (state = 'pruned') AS pruned,
        count(*) FILTER (state NOT IN ('complete', 'pruned')) AS failed,
-       min(m_gap) AS best_gap, min(m_synthetic_gap) AS best_synthetic_gap,
+       min(m_gap) AS best_gap, min(m_probe_gap) AS best_probe_gap,
+       min(m_synthetic_gap) AS best_synthetic_gap,
        sum(unlearn_seconds) AS unlearn_seconds, min(started) AS started, max(finished) AS finished
 FROM trials GROUP BY study ORDER BY study
 """

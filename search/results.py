@@ -66,6 +66,7 @@ LABEL_FIELDS = pa.schema(
         ("saved_seconds", pa.float64()),
         ("precision", pa.string()),
         ("forget_names", pa.list_(pa.string())),
+        ("gap_terms", pa.string()),
     ]
 )
 CLASS_FIELDS = pa.schema(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from search import results
+from search.analysis.best import probed
 from search.results import Damage
 from trainables.classes import labelled
 
@@ -25,6 +26,7 @@ APART_FROM_IT = (
 """Keys of a scenario that change neither the models that a trial is judged by nor the judging."""
 
 STEERED_BY = "steered by"
+PROBED = "gap over"
 INVERSION = "inversion."
 ROW = "row"
 """Key of an identity for what the rows themselves say: dataset, model, forget classes and seed."""
@@ -32,10 +34,12 @@ ROW = "row"
 
 @dataclass(frozen=True)
 class Comparable:
-    """Trials that can be ranked against each other, and what they are about."""
+    """Trials that can be ranked against each other, what they are about, and the metrics of the
+    control that they share, where it was measured."""
 
     title: str
     table: pa.Table
+    control: Mapping[str, float] = field(default_factory=dict)
 
 
 def about(row: Mapping[str, Any]) -> str:
@@ -77,12 +81,22 @@ def identity(
     # Of files the path says nothing: their content may have changed.
     if "/" in str(found.get("dataset")) or found.get("weights") is not None:
         found["content"] = described.get("dataset_fingerprint")
+    # A smaller gap over other terms is not a better one.
+    if steering and probed(row):
+        found[PROBED] = ", ".join(row["gap_terms"].split(","))
     if steering and spec.get("objective") == "synthetic":
         inversion = spec.get("inversion")
         made = inversion if isinstance(inversion, Mapping) else {}
         found |= {STEERED_BY: "synthetic images"}
         found |= {INVERSION + key: value for key, value in made.items()}
     return found
+
+
+def control_of(described: Mapping[str, Any]) -> Mapping[str, float]:
+    """The metrics of the control in a study.json; none where an earlier version wrote it."""
+    references = described.get("references")
+    found = references.get("control") if isinstance(references, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def titles(
@@ -118,6 +132,7 @@ def comparable(root: Path, study: str | None = None) -> tuple[list[Comparable], 
     """
     groups: dict[str, list[pa.Table]] = {}
     firsts: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    controls: dict[str, Mapping[str, float]] = {}
     damaged: list[Damage] = []
     for name in [study] if study is not None else results.study_names(root):
         table, bad = results.examine(root, name)
@@ -129,6 +144,11 @@ def comparable(root: Path, study: str | None = None) -> tuple[list[Comparable], 
             key = json.dumps(item, sort_keys=True)
             groups.setdefault(key, []).append(table)
             firsts.setdefault(key, (item, row))
+            if control := control_of(described):
+                controls.setdefault(key, control)
     told = titles(list(firsts.values()))
     tables = [results.joined(tables) for tables in groups.values()]
-    return [Comparable(*pair) for pair in zip(told, tables, strict=True)], damaged
+    return [
+        Comparable(title, table, controls.get(key, {}))
+        for title, table, key in zip(told, tables, groups, strict=True)
+    ], damaged

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal, get_args
 
 from optuna.distributions import BaseDistribution, IntDistribution
 from pydantic import (
@@ -33,6 +33,7 @@ from trainables import methods, splits
 from trainables.classes import indices_of, labelled, listing, numbered, typed
 from trainables.errors import InvalidRequest, shortened, unknown
 from trainables.methods import LARGEST
+from trainables.metrics.gap import PROBED, TERMS
 from trainables.scenario import (
     KEGNET_BATCH_SIZE,
     KEGNET_STEPS,
@@ -95,6 +96,17 @@ def _within(low: float, high: float, above: bool = False) -> AfterValidator:
 
 def _figure(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+GapTerm = Literal["forget_accuracy", "retain_accuracy", "mia", "probe"]
+
+
+def _check_gap_terms(terms: list[GapTerm]) -> list[GapTerm]:
+    """In one order, as the order says nothing."""
+    for known in (TERMS, PROBED):
+        if sorted(terms) == sorted(known):
+            return [term for term in get_args(GapTerm) if term in known]
+    raise ValueError(f"possible: {', '.join(TERMS)}; or these and probe")
 
 
 STANDARD_INPUT = "-"
@@ -184,6 +196,9 @@ class Resources(_Section):
 class StudySpec(_Section):
     """A search: scenario, method, space, objectives and number of trials.
 
+    `gap_terms` says over which metrics the gap to the retrained model is the mean: accuracies and
+    MIA, by which who only switches an output off does well, or these and the probe. That gap steers
+    with the objective "gap", and chooses the best trial with "pareto" too.
     The objective "synthetic" steers by images of generators that were inverted from the base
     model, so that the search needs no data.
     `trials` is a target, not an increment. `mia_tolerance` (points) makes the distance of the MIA
@@ -202,6 +217,9 @@ class StudySpec(_Section):
     trials: Count = 100
     sampler: str = "tpe"
     objective: Literal["pareto", "gap", "synthetic"] = "pareto"
+    gap_terms: Annotated[list[GapTerm], AfterValidator(_check_gap_terms)] = list(
+        get_args(GapTerm)[:3]
+    )
     mia_tolerance: Points | None = None
     seed: Seed = 0
     pruner: str = "none"
@@ -253,6 +271,11 @@ def check(spec: StudySpec) -> None:
         raise InvalidRequest(
             f"the pruner {spec.pruner} needs one objective to judge by: give --objective gap, or "
             "no pruner"
+        )
+    if spec.objective == "synthetic" and probed(spec):
+        raise InvalidRequest(
+            "gap_terms with the probe (--gap-terms) are of real images; the objective synthetic "
+            "has a gap of its own"
         )
     if spec.resources.fuse not in (1, AUTO):
         _check_fusable(spec)
@@ -533,6 +556,11 @@ def notes(spec: StudySpec, places: Places) -> tuple[str, ...]:
         return ()
     raw = read(spec.scenario.dataset, places.data)
     return (*raw.notes, *_checked_validation(spec.scenario, raw))
+
+
+def probed(spec: StudySpec) -> bool:
+    """Whether the gap that steers the study, and chooses the best of it, is that with the probe."""
+    return "probe" in spec.gap_terms
 
 
 def measured(spec: StudySpec) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.analysis.best import figures
+from search.analysis.best import GAPS, figures, probed
 from search.analysis.compare import Entry, sheet
 from search.analysis.sheets import Sheet
 from search.names import cut
@@ -48,10 +48,14 @@ def configurations(title: str, rows: Sequence[Row]) -> Table:
     table = Table(title=escape(title), title_justify="left", caption_justify="left")
     synthetic = {row.get("objective") == "synthetic" for row in rows}
     table.caption = " ".join(CAPTIONS[kind] for kind in sorted(synthetic))
+    if any(map(probed, rows)):
+        table.caption += " Chosen by the gap with the probe."
     table.add_column("study")
     table.add_column("dataset")
     relearned = any(row.get("m_anamnesis_index") is not None for row in rows)
-    headings = ["trial", "forget", "retain", "MIA", "gap", "test forget", "test retain"]
+    known = any(row.get("m_probe_gap") is not None for row in rows)
+    headings = ["trial", "forget", "retain", "MIA", "gap", *(["with probe"] if known else [])]
+    headings += ["test forget", "test retain"]
     for heading in [*headings, *(["AIN"] if relearned else []), "seconds"]:
         table.add_column(heading, justify="right")
     table.add_column("hyperparameters", overflow="fold")
@@ -65,7 +69,8 @@ def configurations(title: str, rows: Sequence[Row]) -> Table:
             number(chosen_by.forget),
             number(chosen_by.retain),
             number(row["m_mia"]),
-            number(chosen_by.gap),
+            number(row["m_gap"] if probed(row) else chosen_by.gap),
+            *([number(row.get("m_probe_gap"))] if known else []),
             number(row["m_test_forget_accuracy"]),
             number(row["m_test_retain_accuracy"]),
         ]
@@ -120,7 +125,7 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
 
     `spec` is the study's own, as in its study.json.
     """
-    kept = ("method", "objective", "mia_tolerance", "scenario", "inversion")
+    kept = ("method", "objective", "gap_terms", "mia_tolerance", "scenario", "inversion")
     fixed: dict[str, Any] = {
         "name": f"{cut(row['study'], 94)}-best",
         **{key: spec[key] for key in kept if spec.get(key) is not None},
@@ -131,10 +136,11 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
     }
     fixed["scenario"] = {k: v for k, v in spec["scenario"].items() if v is not None}
     found, synthetic = figures(row), row.get("objective") == "synthetic"
+    gap = GAPS["probe_gap" if probed(row) else "gap"]
     heading = (
         f"# trial {row['number']} of study {row['study']}: "
         f"forget {number(found.forget)} %, retain {number(found.retain)} %, "
-        f"gap {number(found.gap)} ({'synthetic' if synthetic else 'validation'})\n"
+        f"{gap} {number(found.gap)} ({'synthetic' if synthetic else 'validation'})\n"
         f"# that very trial: forgetune trial THIS_FILE --seed {row['seed']}\n"
     )
     return heading + tomli_w.dumps(fixed)
@@ -151,7 +157,7 @@ def comparison(entries: Sequence[Entry], repeated: str) -> Table:
         replace(found, lines=lines),
         "Comparison on test images",
         f"mean ± standard deviation over {repeated}; configurations chosen by the mean of what "
-        "steered the search; accuracies and MIA in %, gap in points to the retrained model",
+        "steered the search; accuracies, MIA and probe in %, gaps in points to the retrained model",
         remarks="configuration",
     )
 
@@ -161,11 +167,12 @@ def _configuration(entry: Entry) -> str:
 
 
 def sheet_table(sheet: Sheet, title: str, caption: str, remarks: str = "remark") -> Table:
-    """A sheet for people; best values in bold and starred, remarks last if there are any."""
+    """A sheet for people; best values in bold and starred, remarks on lines last if there are any,
+    those on all of them below."""
     table = Table(
         title=escape(title),
         title_justify="left",
-        caption=escape(caption),
+        caption=escape("\n".join([caption, *sheet.remarks])),
         caption_justify="left",
     )
     for heading in sheet.about:

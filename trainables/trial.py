@@ -20,8 +20,7 @@ from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTime
 from trainables.fused import Stack, run_together
 from trainables.metrics.anamnesis import anamnesis_index
 from trainables.metrics.evaluate import Answers, Measured, answers_of
-from trainables.metrics.gap import PROBED, gap
-from trainables.metrics.tug_of_war import tug_of_war
+from trainables.metrics.gap import distances
 from trainables.models.classifier import Classifier, full_precision
 from trainables.outcome import EXPENSIVE, Outcome, State
 from trainables.passes import Plan
@@ -258,15 +257,9 @@ def _measure(
     metrics: dict[str, float] = {}
     by_class: dict[str, list[float | None]] = {}
     if workbench.has_data:
-        retrained = workbench.references["retrained"]
         found, by_class = workbench.evaluator.measure(answers)
         metrics = {**found, **workbench.comparison(model, answers)}
-        for prefix in ("", "test_"):
-            metrics[f"{prefix}gap"] = gap(metrics, retrained, prefix)
-            metrics[f"{prefix}tow"] = tug_of_war(metrics, retrained, prefix)
-            if f"{prefix}probe" in metrics and f"{prefix}probe" in retrained:
-                metrics[f"{prefix}probe_distance"] = gap(metrics, retrained, prefix, ["probe"])
-                metrics[f"{prefix}probe_gap"] = gap(metrics, retrained, prefix, PROBED)
+        metrics |= distances(metrics, workbench.references["retrained"])
     if "anamnesis" in expensive:
         metrics |= _anamnesis(workbench, model)
     if "synthetic" in expensive:
@@ -281,10 +274,7 @@ def _on_validation(
     metrics: dict[str, float] = {}
     if workbench.has_data:
         metrics = workbench.evaluator.on_validation(answers)
-        retrained = workbench.references["retrained"]
-        metrics["gap"] = gap(metrics, retrained)
-        if "probe" in metrics and "probe" in retrained:
-            metrics["probe_gap"] = gap(metrics, retrained, terms=PROBED)
+        metrics |= distances(metrics, workbench.references["retrained"])
     if "synthetic" in expensive:
         metrics |= workbench.synthetic(answers)
     return metrics

@@ -6,6 +6,7 @@ parts in the order in which they can be built, so that a scheduler can build the
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -25,7 +26,7 @@ from trainables.access import Access, Granted
 from trainables.artifacts import Artifact, Built, Depot, Store, checksum, key_of
 from trainables.classes import indices_of, labelled, numbered, short
 from trainables.data import Dataset, Samples, load
-from trainables.errors import DataError, GeneratorError
+from trainables.errors import DataError, GeneratorError, InvalidRequest
 from trainables.files import write_whole
 from trainables.generators import cgan, dcgan, kegnet, wgan_gp
 from trainables.generators.sampling import (
@@ -35,10 +36,12 @@ from trainables.generators.sampling import (
     Sampler,
     share_classified_as,
 )
+from trainables.methods.mask import Mask
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.anamnesis import Relearning, relearn
 from trainables.metrics.compare import Comparison
 from trainables.metrics.evaluate import Evaluator, answers_of, predict
+from trainables.metrics.gap import distances
 from trainables.metrics.synthetic import SyntheticEvaluator
 from trainables.models.classifier import Classifier
 from trainables.recipes import ALL_CLASSES, GAN, LOG, Origin, classes_of, inversion_seed
@@ -51,6 +54,10 @@ from trainables.training import fit
 from trainables.weights import Weights, inspect
 
 PER_CLASS_GANS = {"dcgan": dcgan, "wgan-gp": wgan_gp}
+
+REFERENCES = ("base", "retrained", "control")
+"""Models that every trial is compared with. The last is the base model with an output switched off:
+where it does well, a figure says little."""
 
 HOLDOUT_SAMPLES = 1_000
 """Images that each hold-out generator gives."""
@@ -213,14 +220,15 @@ class Workbench:
 
     @cached_property
     def references(self) -> dict[str, dict[str, float]]:
-        """Metrics of the models "base" and "retrained", which every trial is compared with.
+        """Metrics of the models "base" and "retrained", which every trial is compared with, and of
+        the "control": the base model with an output switched off, where it can be.
 
         Empty where there is no data.
         """
         if not self.has_data:
             return {}
         facts = self._artifact("reference").facts
-        return {name: dict(facts[name]) for name in ("base", "retrained")}
+        return {name: dict(facts[name]) for name in REFERENCES if name in facts}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -568,11 +576,23 @@ class Workbench:
 
     def _measure_references(self) -> Built:
         facts: dict[str, Any] = {"by_class": {}}
-        for name, model in {"base": self.base, "retrained": self.retrained}.items():
-            answers = answers_of(model)
-            metrics, facts["by_class"][name] = self.evaluator.measure(answers)
-            facts[name] = {**metrics, **self.comparison(model, answers)}
+        found = {"retrained": self.retrained, "base": self.base, "control": self._control()}
+        for name, model in found.items():
+            if model is not None:
+                answers = answers_of(model)
+                metrics, facts["by_class"][name] = self.evaluator.measure(answers)
+                facts[name] = {**metrics, **self.comparison(model, answers)}
+                facts[name] |= distances(metrics, facts["retrained"])
         return {}, facts
+
+    def _control(self) -> nn.Module | None:
+        """What forgets nothing and has good figures; None of a model that cannot be masked."""
+        phases = Mask().unlearn(
+            clone(self.base), self.grant(Mask.needs), torch.Generator(self.device)
+        )
+        with contextlib.suppress(InvalidRequest):
+            return next(phases)
+        return None
 
     def _record_log(self) -> Built:
         """The base model's training, with the updates of the batches that held forget samples

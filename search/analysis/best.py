@@ -17,6 +17,10 @@ from trainables.outcome import State
 
 FIGURES = ("forget_accuracy", "retain_accuracy", "gap")
 
+GAPS = {"gap": "gap", "probe_gap": "gap with probe"}
+"""The gaps to the retrained model and what people call them: over accuracies and MIA, and over
+these and what a probe still finds in the features."""
+
 
 class Figures(NamedTuple):
     """What a trial is chosen by: accuracies in percent, the gap in points."""
@@ -29,7 +33,43 @@ class Figures(NamedTuple):
 def figures(row: Mapping[str, Any]) -> Figures:
     """The figures of a complete trial that steered its study."""
     prefix = "m_synthetic_" if row.get("objective") == "synthetic" else "m_"
-    return Figures(*(row[prefix + name] for name in FIGURES))
+    gap = "probe_gap" if probed(row) else "gap"
+    return Figures(*(row[prefix + name] for name in (*FIGURES[:2], gap)))
+
+
+def probed(row: Mapping[str, Any]) -> bool:
+    """Whether the gap of the trial's study is that with the probe; rows of an earlier version,
+    which do not say it, have the usual one."""
+    return row.get("objective") != "synthetic" and "probe" in (row.get("gap_terms") or "")
+
+
+def tells_nothing(heading: str, control: float, name: str, least: float) -> str:
+    """That the control has a smaller gap (points) than the best, called `name`."""
+    return (
+        f"By {heading} the control, which switches an output off and forgets nothing, is better "
+        f"({control:.1f} points) than the best, {name} ({least:.1f}): that figure cannot tell "
+        f"{name} from it."
+    )
+
+
+def remarks(table: pa.Table, control: Mapping[str, float]) -> list[str]:
+    """Where the two gaps disagree about the best trial, and where the control, with these metrics,
+    is better than it. Nothing of studies that synthetic images steered."""
+    found = []
+    real = table.filter(pc.fill_null(pc.not_equal(table["objective"], "synthetic"), True))
+    winners: dict[str, tuple[str, int]] = {}
+    for name, heading in GAPS.items():
+        best = by_gap(real.filter(pc.is_valid(real[f"m_{name}"])), 1, name).to_pylist()
+        for row in best:
+            winners[heading] = row["study"], row["number"]
+            own = control.get(name)
+            if own is not None and own < row[f"m_{name}"]:
+                told = f"trial {row['number']} of {row['study']}"
+                found.append(tells_nothing(heading, own, told, row[f"m_{name}"]))
+    if len(set(winners.values())) > 1:
+        told = ", ".join(f"trial {n} of {study} by {gap}" for gap, (study, n) in winners.items())
+        found.insert(0, f"The gaps disagree about the best trial: {told}.")
+    return found
 
 
 def complete(table: pa.Table) -> pa.Table:
@@ -53,15 +93,16 @@ def why_none(table: pa.Table) -> str:
     return f"no trial completed ({counts}); the first said: {first}"
 
 
-def by_gap(table: pa.Table, top: int | None = None) -> pa.Table:
-    """Complete trials by their gap to the retrained model, smallest first; where the objective was
-    synthetic, by their distance to the ideal. All, or the first `top`.
+def by_gap(table: pa.Table, top: int | None = None, gap: str | None = None) -> pa.Table:
+    """Complete trials by their gap to the retrained model, smallest first: by that which steered
+    their studies, or by the `gap` of GAPS; where the objective was synthetic, by their distance to
+    the ideal. All, or the first `top`.
 
     Ties go to the lower forget accuracy, then to the smaller divergence on synthetic images, then
     to the shorter unlearning, then to the earlier trial.
     """
     keys = [("_gap", "ascending"), ("_forget_accuracy", "ascending")]
-    return _ordered(_steered(table), keys, top)
+    return _ordered(_steered(table, gap), keys, top)
 
 
 def by_retain(table: pa.Table, forget_at_most: float, top: int | None = None) -> pa.Table:
@@ -89,12 +130,17 @@ def pareto(table: pa.Table) -> pa.Table:
     return _without_keys(ordered.filter(pa.array(retain > best_before)))
 
 
-def _steered(table: pa.Table) -> pa.Table:
-    """The complete trials, with what steered their studies in columns of one name."""
+def _steered(table: pa.Table, gap: str | None = None) -> pa.Table:
+    """The complete trials, with what steered their studies, or this gap, in columns of one name."""
     found = complete(table)
     synthetic = pc.fill_null(pc.equal(found["objective"], "synthetic"), False)
+    with_probe = pc.fill_null(pc.match_substring(found["gap_terms"], "probe"), False)
+    real = {name: found[f"m_{name}"] for name in FIGURES}
+    real["gap"] = pc.if_else(with_probe, found["m_probe_gap"], real["gap"])
+    if gap is not None:
+        real["gap"] = found[f"m_{gap}"]
     for name in FIGURES:
-        values = pc.if_else(synthetic, found[f"m_synthetic_{name}"], found[f"m_{name}"])
+        values = pc.if_else(synthetic, found[f"m_synthetic_{name}"], real[name])
         found = found.append_column(f"_{name}", values)
     return found
 

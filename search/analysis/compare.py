@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from search.analysis.best import figures
+from search.analysis.best import GAPS, figures, tells_nothing
 from search.analysis.sheets import Cell, Line, Sheet, cell
 from trainables.outcome import State
 
@@ -46,23 +46,34 @@ COLUMNS = (
     Column("D_f acc", _metric("test_forget_accuracy"), _smallest),
     Column("D_r acc", _metric("test_retain_accuracy"), lambda value, _: -value),
     Column("MIA", _metric("test_mia"), _nearest),
-    Column("gap", _metric("test_gap"), _smallest),
+    Column("probe", _metric("test_probe"), _nearest),
+    *(Column(heading, _metric(f"test_{name}"), _smallest) for name, heading in GAPS.items()),
     Column("AIN", _metric("anamnesis_index"), lambda value, _: abs(value - 1), 2),
     Column("seconds", lambda row: row.get("unlearn_seconds"), _smallest, 2),
     Column("with preparation", _with_preparation, _smallest),
 )
-"""Accuracies and MIA in percent on test images, which chose nothing; gap in points."""
+"""Accuracies, MIA and probe in percent on test images, which chose nothing; gaps in points."""
+
+CONTROL = "control: an output switched off"
+"""What stands beside the line of the method that forgets nothing."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line: a method's best configuration and its repeats, or why there are none."""
+    """One line: a method's best configuration and its repeats, or why there are none; a model that
+    methods are compared with (`reference`), or the method that forgets nothing (`control`)."""
 
     name: str
     repeats: Sequence[Row] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
     reference: bool = False
+    control: bool = False
+
+    @property
+    def competes(self) -> bool:
+        """Whether it can be the best: what is only there to compare with cannot."""
+        return not self.reference and not self.control
 
 
 def mean_gap(repeats: Sequence[Row]) -> float | None:
@@ -91,7 +102,7 @@ def _column(column: Column, entries: Sequence[Entry]) -> list[Cell]:
     distances = {
         index: column.distance(item.mean, retrained)
         for index, (item, entry) in enumerate(zip(found, entries, strict=True))
-        if item.mean is not None and not entry.reference
+        if item.mean is not None and entry.competes
     }
     least = min(distances.values(), default=None)
     return [
@@ -109,7 +120,36 @@ def _cell(column: Column, entry: Entry) -> Cell:
 def sheet(entries: Sequence[Entry]) -> Sheet:
     """The comparison as a table: a line for each entry, with the reason where there is one."""
     lines = [
-        Line([entry.name], line, len(entry.repeats), entry.reason or "")
+        Line(
+            [entry.name],
+            line,
+            len(entry.repeats),
+            entry.reason or (CONTROL if entry.control else ""),
+        )
         for entry, line in zip(entries, cells(entries), strict=True)
     ]
-    return Sheet(["method"], [column.heading for column in COLUMNS], lines)
+    headings = [column.heading for column in COLUMNS]
+    return Sheet(["method"], headings, lines, remarks=remarks(entries))
+
+
+def remarks(entries: Sequence[Entry]) -> list[str]:
+    """Where the gaps disagree about the best method, and where the control is better than it."""
+    found = []
+    winners: dict[str, str] = {}
+    for column in COLUMNS:
+        if column.heading not in GAPS.values():
+            continue
+        means = [(_cell(column, entry).mean, entry) for entry in entries]
+        known = [(mean, entry) for mean, entry in means if mean is not None]
+        competing = [pair for pair in known if pair[1].competes]
+        if not competing:
+            continue
+        least, winner = min(competing, key=lambda pair: pair[0])
+        winners[column.heading] = winner.name
+        control = next((mean for mean, entry in known if entry.control), None)
+        if control is not None and control < least:
+            found.append(tells_nothing(column.heading, control, winner.name, least))
+    if len(set(winners.values())) > 1:
+        told = ", ".join(f"{name} by {heading}" for heading, name in winners.items())
+        found.insert(0, f"The gaps disagree about the best method: {told}.")
+    return found

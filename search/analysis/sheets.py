@@ -47,26 +47,30 @@ class Line:
 @dataclass(frozen=True)
 class Sheet:
     """A table: headings of the labels, headings of the cells, lines; whether cells are means of
-    repeats."""
+    repeats; sentences on what they show."""
 
     about: Sequence[str]
     columns: Sequence[str]
     lines: Sequence[Line]
     repeated: bool = True
+    remarks: Sequence[str] = ()
 
 
 def as_markdown(sheet: Sheet) -> str:
-    """A Markdown table; best values in bold, remarks after the last label."""
+    """A Markdown table; best values in bold, remarks on lines after the last label, those on all of
+    them in paragraphs below."""
     rows = [[*sheet.about, *sheet.columns], ["---"] * (len(sheet.about) + len(sheet.columns))]
     for line in sheet.lines:
         marked = [f"**{cell}**" if cell.best else str(cell) for cell in line.cells]
         rows.append([*_labels(line), *marked])
     shown = [[text.replace("|", r"\|") for text in row] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in shown) + "\n"
+    table = "\n".join(f"| {' | '.join(row)} |" for row in shown) + "\n"
+    return table + "".join(f"\n{remark}\n" for remark in sheet.remarks)
 
 
 def as_latex(sheet: Sheet) -> str:
-    """A LaTeX tabular (booktabs); best values in bold, remarks after the last label."""
+    """A LaTeX tabular (booktabs); best values in bold, remarks on lines after the last label, those
+    on all of them in comments below."""
     body = []
     for line in sheet.lines:
         cells = [str(cell).replace("±", r"$\pm$") for cell in line.cells]
@@ -86,6 +90,7 @@ def as_latex(sheet: Sheet) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}",
+            *(f"% {remark}" for remark in sheet.remarks),
             "",
         ]
     )

@@ -58,7 +58,8 @@ def best(
         else:
             chosen = select.by_gap(group.table, top)
         if chosen.num_rows:
-            found.append((group.title, chosen.to_pylist()))
+            remarks = select.remarks(group.table, group.control)
+            found.append((group.title, chosen.to_pylist(), remarks))
         else:
             without.append((group.title, nothing_found(group.table, forget_at_most)))
     reasons = [f"{about}: {reason}" for about, reason in without]
@@ -69,10 +70,10 @@ def best(
     for reason in reasons:
         print(f"forgetune: {reason}", file=sys.stderr)
     if as_json:
-        print(tables.as_json([row for _, rows in found for row in rows]))
+        print(tables.as_json([row for _, rows, _ in found for row in rows]))
     elif as_toml:
         if len(found) > 1:
-            known = ", ".join(f"{rows[0]['study']} ({about})" for about, rows in found)
+            known = ", ".join(f"{rows[0]['study']} ({about})" for about, rows, _ in found)
             raise InvalidRequest(
                 f"there are {len(found)} scenarios; name a study, the best of each: {known}"
             )
@@ -84,8 +85,11 @@ def best(
     else:
         from rich.console import Console
 
-        for about, rows in found:
-            tables.show(Console(), tables.configurations(f"{title} on {about}", rows))
+        console = Console()
+        for about, rows, remarks in found:
+            tables.show(console, tables.configurations(f"{title} on {about}", rows))
+            for remark in remarks:
+                console.print(remark, markup=False, highlight=False, soft_wrap=True)
         if study:
             show_agreement(groups[0].table)
 

@@ -119,6 +119,14 @@ Metrics = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(help="expensive metrics to measure too: anamnesis, synthetic", metavar="NAME"),
 ]
+GapTerms = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        help="what the gap is the mean of: forget_accuracy,retain_accuracy,mia or these and probe, "
+        "by which who only switches an output off does not look well [default: without]",
+        metavar="TERM,...",
+    ),
+]
 Dashboard = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="where the cluster's jobs are asked for [default: http://127.0.0.1:8265]"),
@@ -161,6 +169,11 @@ def scenario(
         validation_fraction=validation_fraction,
         held_out=None if held_out is None else str(held_out),
     )
+
+
+def terms(text: str | None) -> list[str] | None:
+    """The terms of a gap, as a specification has them."""
+    return None if text is None else [term.strip() for term in text.split(",")]
 
 
 def load(path: Path | None, given: dict[str, Any], places: Any) -> Any:

@@ -20,6 +20,7 @@ from search.cli.options import (
     Dataset,
     Forget,
     Gan,
+    GapTerms,
     HeldOut,
     ImageSize,
     Method,
@@ -67,6 +68,7 @@ def run(
             "inverted generators) [default: pareto]"
         ),
     ] = None,
+    gap_terms: GapTerms = None,
     pruner: Annotated[
         OptionalStr,
         typer.Option(help="stop bad trials early: asha or median; needs --objective gap"),
@@ -154,6 +156,7 @@ def run(
         trials=trials,
         sampler=sampler,
         objective=objective,
+        gap_terms=options.terms(gap_terms),
         mia_tolerance=mia_tolerance,
         seed=seed,
         metrics=metrics or None,
@@ -414,12 +417,15 @@ def _print_outcome(outcome: Any, references: dict[str, dict[str, float]], forgot
     told = f"{outcome.method}({values}), seed {outcome.seed}: {outcome.state}"
     table = Table(title=escape(f"{told}, forgetting {forgotten}"), title_justify="left")
     table.add_column("metric")
-    for heading in ("base", "retrained", "unlearned"):
+    control = references.get("control")
+    for heading in ("base", "retrained", "unlearned", *(["control"] if control else [])):
         table.add_column(heading, justify="right")
     table.add_column("meaning")
     for name, meaning in METRICS.items():
         compared = [number(references.get(key, {}).get(name), 2) for key in ("base", "retrained")]
-        table.add_row(name, *compared, number(outcome.metrics.get(name), 2), meaning)
+        found = [*compared, number(outcome.metrics.get(name), 2)]
+        found += [number(control.get(name), 2)] if control else []
+        table.add_row(name, *found, meaning)
     console = Console()
     show(console, table)
     if outcome.reason:
@@ -456,7 +462,8 @@ def _show_findings(study: Any, results: Path) -> bool:
     from search import tables
     from search.analysis import best as select
     from search.mirror import place_of
-    from search.scenarios import about
+    from search.results import load_json
+    from search.scenarios import about, control_of
 
     table = study.results()
     console = Console()
@@ -468,6 +475,9 @@ def _show_findings(study: Any, results: Path) -> bool:
     said = about(chosen[0])
     tables.show(console, tables.configurations(f"Pareto front on {said}", front))
     tables.show(console, tables.configurations(f"Best configuration on {said}", chosen))
+    described = load_json(study.folder / "study.json") or {}
+    for remark in select.remarks(table, control_of(described)):
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     show_agreement(table)
     where = (
         "" if results == Path("results") else f" --results {shlex.quote(str(place_of(results)))}"

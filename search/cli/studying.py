@@ -16,6 +16,7 @@ from search.cli.options import (
     Dataset,
     Forget,
     Gan,
+    GapTerms,
     HeldOut,
     Method,
     Metrics,
@@ -84,6 +85,7 @@ def compare(
         ),
     ] = 1,
     metrics: Metrics = None,
+    gap_terms: GapTerms = None,
     style: Style = "text",
     output: Output = None,
     results: Results = Path("results"),
@@ -104,6 +106,7 @@ def compare(
     overrides = options.given(
         trials=trials,
         metrics=metrics or None,
+        gap_terms=options.terms(gap_terms),
         scenario=options.scenario(
             *(dataset, model, width, forget, gan, None, None, precision),
             *(validation_from, validation_fraction, held_out),

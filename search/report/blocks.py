@@ -109,8 +109,8 @@ def amount(value: float | None, digits: int = 1, strong: bool = False) -> Cell:
 
 
 def of_sheet(sheet: Sheet, caption: str) -> Table:
-    """A sheet of means and deviations as a table, the best in bold; columns without any figure
-    are left out."""
+    """A sheet of means and deviations as a table, the best in bold, remarks on all of it below;
+    columns without any figure are left out."""
     measured = [
         index
         for index, _ in enumerate(sheet.columns)
@@ -131,4 +131,4 @@ def of_sheet(sheet: Sheet, caption: str) -> Table:
     if not any(line.remark for line in sheet.lines):
         columns = columns[:-1]
         lines = [Line(line.cells[:-1]) for line in lines]
-    return Table(columns, lines, caption=caption)
+    return Table(columns, lines, caption=" ".join([caption, *sheet.remarks]))

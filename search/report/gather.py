@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from search import results
 from search.analysis import sensitivity
+from search.analysis.best import probed
 from search.analysis.by_class import Target
 from search.repeats import (
     CLASSES,
@@ -33,7 +34,7 @@ from search.status import Status, status
 from search.sweeps import swept
 from trainables.errors import InvalidRequest
 
-MODELS = {"base": "original", "retrained": "retrained"}
+MODELS = {"base": "original", "retrained": "retrained", "control": "control"}
 """Models that a study is compared with: as study.json calls them, and as people do."""
 
 
@@ -115,14 +116,22 @@ class Gathered:
         return any(row.get("objective") == "synthetic" for row in self.rows)
 
     @property
+    def probed(self) -> bool:
+        """Whether the gap that chooses of the study is that with the probe."""
+        return any(map(probed, self.rows))
+
+    @property
     def references(self) -> dict[str, Mapping[str, float]]:
-        """Metrics of the original and the retrained model, by their names for people."""
+        """Metrics of the original and the retrained model and of the control, by their names for
+        people."""
         return _by_model(self.described.get("references"), dict)
 
     @property
     def references_by_class(self) -> dict[str, Mapping[str, Sequence[float | None]]]:
-        """Their accuracies (percent) class by class."""
-        return _by_model(self.described.get("references_by_class"), dict)
+        """Accuracies (percent) class by class of those without the control, whose are the original
+        model's but for one."""
+        found = _by_model(self.described.get("references_by_class"), dict)
+        return {name: lists for name, lists in found.items() if name != MODELS["control"]}
 
     @property
     def training_curves(self) -> dict[str, Sequence[Mapping[str, Any]]]:

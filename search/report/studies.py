@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from search.analysis.agreement import agreement
-from search.analysis.best import by_gap, pareto
+from search.analysis.best import by_gap, pareto, remarks
 from search.analysis.compare import Entry, choose
 from search.analysis.compare import sheet as comparison_sheet
 from search.mirror import place_of
 from search.report.blocks import Block, Line, Plot, Section, Table, Text, amount, of_sheet, word
-from search.report.gather import ClassMap, Gathered, gather, joined_maps, left_out
+from search.report.gather import MODELS, ClassMap, Gathered, gather, joined_maps, left_out
 from search.report.plots import designs as design_plots
 from search.report.plots import studies as plots
 from search.report.study import (
@@ -30,14 +30,23 @@ from search.report.study import (
     map_caption,
     shown_maps,
 )
-from search.results import Row, existing
-from search.scenarios import apart, identity
+from search.results import Row, existing, joined
+from search.scenarios import apart, control_of, identity
 from search.status import failed
 from trainables.errors import InvalidRequest
 from trainables.outcome import State
 
 SYNTHETIC = "synthetic images"
 VALIDATION = "validation"
+PROBED = "validation with the probe"
+STEERING = {VALIDATION: "", PROBED: "-probed", SYNTHETIC: "-synthetic"}
+"""What a study's best is chosen by, and what marks plots of such studies; gaps of one kind say
+nothing of gaps of another."""
+
+
+def steering(study: Gathered) -> str:
+    """What the study's best is chosen by."""
+    return SYNTHETIC if study.synthetic else PROBED if study.probed else VALIDATION
 
 
 def gather_all(root: Path, names: Sequence[str]) -> tuple[list[Gathered], list[str]]:
@@ -69,7 +78,7 @@ class Group:
 
     @property
     def references(self) -> dict[str, Mapping[str, float]]:
-        """Metrics of the original and the retrained model, which all of them share."""
+        """Metrics of the original and the retrained model and of the control, which all share."""
         return next((study.references for study in self.studies if study.references), {})
 
     def steered(self, on: str) -> list[Gathered]:
@@ -77,7 +86,7 @@ class Group:
         return [
             study
             for study in self.studies
-            if study.synthetic == (on == SYNTHETIC) and study.status.states.get(State.COMPLETE)
+            if steering(study) == on and study.status.states.get(State.COMPLETE)
         ]
 
 
@@ -159,7 +168,7 @@ def _overview(groups: Sequence[Group]) -> Table:
                         word(study.name),
                         word(study.rows[0]["method"]),
                         word(group.title),
-                        word(SYNTHETIC if study.synthetic else VALIDATION),
+                        word(steering(study)),
                         amount(study.status.settled, 0),
                         amount(counts.get(State.COMPLETE, 0), 0),
                         amount(counts.get(State.PRUNED, 0), 0),
@@ -174,7 +183,7 @@ def _overview(groups: Sequence[Group]) -> Table:
 
 def _of_group(group: Group, maps: Sequence[ClassMap], suffix: str) -> list[Block]:
     blocks: list[Block] = []
-    for on in (VALIDATION, SYNTHETIC):
+    for on in STEERING:
         members = group.steered(on)
         if members:
             blocks.append(_best(members, group.references, on))
@@ -182,8 +191,11 @@ def _of_group(group: Group, maps: Sequence[ClassMap], suffix: str) -> list[Block
         if on == SYNTHETIC and len(inversions) > 1:
             told = "Generators of these studies were inverted otherwise: their synthetic images"
             blocks.append(Text(f"{told} differ, and so their gaps do not compare.", "warning"))
+    control = next(filter(None, (control_of(study.described) for study in group.studies)), {})
+    table = joined([study.table for study in group.studies])
+    blocks += [Text(remark, "note") for remark in remarks(table, control)]
     blocks += _confirmed(group)
-    for on, mark in ((VALIDATION, ""), (SYNTHETIC, "-synthetic")):
+    for on, mark in STEERING.items():
         members = group.steered(on)
         if members:
             blocks += _plots(members, group.references, on, mark + suffix)
@@ -192,7 +204,7 @@ def _of_group(group: Group, maps: Sequence[ClassMap], suffix: str) -> list[Block
         classes = next(s.classes for s in group.studies if s.name == found.origins[0].study)
         figure = design_plots.class_map(found.targets, classes)
         blocks.append(Plot(f"classes-{number}{suffix}", figure, map_caption(found)))
-    if not any(group.steered(on) for on in (VALIDATION, SYNTHETIC)):
+    if not any(group.steered(on) for on in STEERING):
         blocks.insert(0, Text("No trial of these studies completed.", "warning"))
     return blocks
 
@@ -232,8 +244,8 @@ def _best(
         groups,
         ["seconds"],
         lines,
-        caption=f"The best of each study that {on} steered, by gap. Accuracies and MIA in %, "
-        "gap in points. Each is the best of many trials and so partly luck.",
+        caption=f"The best of each study that {on} steered, by gap. Accuracies, MIA and probe in "
+        "%, gaps in points. Each is the best of many trials and so partly luck.",
     )
 
 
@@ -262,13 +274,18 @@ def _confirmed(group: Group) -> list[Block]:
             )
         ]
     references = [
-        Entry(name, [{"state": State.COMPLETE, **as_row(metrics)}], reference=True)
+        Entry(
+            name,
+            [{"state": State.COMPLETE, **as_row(metrics)}],
+            reference=True,
+            control=name == MODELS["control"],
+        )
         for name, metrics in group.references.items()
     ]
     caption = (
         "Repeats of the best configurations with other seeds, on test images: mean ± standard "
-        "deviation; chosen by the mean of what steered the search. Accuracies and MIA in %, gap in "
-        "points, unlearning in seconds. The best of each column in bold."
+        "deviation; chosen by the mean of what steered the search. Accuracies, MIA and probe in %, "
+        "gaps in points, unlearning in seconds. The best of each column in bold."
         + (
             " Repeats are over several base models; the original and the retrained are the first "
             "one's."

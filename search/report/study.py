@@ -14,7 +14,7 @@ from typing import Any
 import tomli_w
 
 from search.analysis.agreement import agreement
-from search.analysis.best import by_gap, pareto
+from search.analysis.best import GAPS, by_gap, pareto, remarks
 from search.analysis.importance import importance
 from search.analysis.sheets import cell
 from search.mirror import place_of
@@ -39,6 +39,7 @@ from search.report.plots import curves as course_plots
 from search.report.plots import designs as design_plots
 from search.report.plots import trials as trial_plots
 from search.results import Row
+from search.scenarios import control_of
 from search.space import SearchSpace
 from search.status import failed as count_failed
 from search.tables import hyperparameters
@@ -54,7 +55,11 @@ OPTIMISERS = ("tpe", "gp", "nsga2")
 CHOSEN = "validation (chose)"
 LOOKED_AT = "test (only looked at)"
 
-_REAL = {"forget": "forget_accuracy", "retain": "retain_accuracy", "MIA": "mia", "gap": "gap"}
+_PROBE = {"probe": "probe", "gap with probe": "probe_gap"}
+_REAL = {
+    **{"forget": "forget_accuracy", "retain": "retain_accuracy", "MIA": "mia", "gap": "gap"},
+    **_PROBE,
+}
 _SYNTHETIC = {name: _REAL[name] for name in ("forget", "retain", "gap")}
 
 
@@ -66,7 +71,11 @@ def sections(study: Gathered) -> list[Section]:
 
 def figure_columns(rows: Sequence[Mapping[str, Any]], synthetic: bool) -> dict[str, dict[str, str]]:
     """Columns of metrics by group: heading -> metric. Groups that nothing was measured of are left
-    out."""
+    out, and so is the probe, which earlier versions did not measure."""
+
+    def measured(metric: str) -> bool:
+        return any(row.get(f"m_{metric}") is not None for row in rows)
+
     groups = {CHOSEN: _REAL, LOOKED_AT: {k: f"test_{v}" for k, v in _REAL.items()}}
     if synthetic:
         own = {heading: f"synthetic_{metric}" for heading, metric in _SYNTHETIC.items()}
@@ -76,9 +85,13 @@ def figure_columns(rows: Sequence[Mapping[str, Any]], synthetic: bool) -> dict[s
             LOOKED_AT: groups[LOOKED_AT],
         }
     return {
-        group: columns
+        group: {
+            heading: metric
+            for heading, metric in columns.items()
+            if heading not in _PROBE or measured(metric)
+        }
         for group, columns in groups.items()
-        if any(row.get(f"m_{metric}") is not None for row in rows for metric in columns.values())
+        if any(map(measured, columns.values()))
     }
 
 
@@ -94,7 +107,8 @@ def as_row(metrics: Mapping[str, float]) -> dict[str, Any]:
 def _reference_lines(
     study: Gathered, groups: Mapping[str, Mapping[str, str]], before: int, after: int
 ) -> list[Line]:
-    """Lines of the original and the retrained model, with empty cells around their figures."""
+    """Lines of the original and the retrained model and of the control, with empty cells around
+    their figures."""
     return [
         Line(
             [
@@ -135,7 +149,7 @@ def overview(study: Gathered) -> Section:
             0,
             (
                 f"best: trial {best['number']}",
-                f"gap {_number(found.gap)} points",
+                f"{GAPS['probe_gap' if study.probed else 'gap']} {_number(found.gap)} points",
                 f"to the {to}; forget {_number(found.forget)} %, retain {_number(found.retain)} %",
             ),
         )
@@ -156,10 +170,10 @@ def overview(study: Gathered) -> Section:
             Line([word(f"unlearned (trial {best['number']})"), *figure_cells(best, groups)]),
             *_reference_lines(study, groups, 1, 0),
         ]
-        blocks.append(
-            grouped_table(["model"], groups, [], lines, caption=_caption(study.synthetic))
-        )
+        blocks.append(grouped_table(["model"], groups, [], lines, caption=_caption(study)))
         blocks.append(Text(f"Its hyperparameters: `{trials.settings(best)}`"))
+        control = control_of(study.described)
+        blocks += [Text(told, "note") for told in remarks(study.table, control)]
     return Section("overview", "Overview", blocks)
 
 
@@ -167,14 +181,18 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _caption(synthetic: bool) -> str:
-    units = "Accuracies and MIA in %, gap in points: to the retrained model"
-    if synthetic:
+def _caption(study: Gathered) -> str:
+    units = "Accuracies, MIA and probe in %, gap in points: to the retrained model"
+    if study.synthetic:
         return (
             f"{units}, on synthetic images to the ideal (0 and 100 %). Images of inverted "
             "generators chose; real images, where there are any, were only looked at."
         )
-    return f"{units}. Validation images chose; test images were only looked at."
+    by = ", by the gap with the probe" if study.probed else ""
+    told = f"{units}. Validation images chose{by}; test images were only looked at."
+    if "control" in study.references:
+        told += " The control, an output of the original model switched off, forgets nothing."
+    return told
 
 
 def grouped_table(
@@ -227,8 +245,9 @@ def front(study: Gathered) -> Section | None:
         return None
     figure = trial_plots.pareto(study.rows, pareto(study.table).to_pylist(), study.references)
     caption = (
-        "Ringed trials are beaten by no other. Stars: the original model and the one "
-        "retrained without the forget set. The colours end at the 90th percentile of the gap."
+        "Ringed trials are beaten by no other. Stars: the original model, the one retrained "
+        "without the forget set and, where it was measured, the control, which only switches an "
+        "output off. The colours end at the 90th percentile of the gap."
     )
     return Section("front", "Pareto front", [Plot("pareto", figure, caption, filtered=True)])
 
@@ -253,7 +272,7 @@ def best_configurations(study: Gathered) -> Section | None:
     ]
     lines += _reference_lines(study, groups, 1, 2)
     table = grouped_table(
-        ["trial"], groups, ["seconds", "hyperparameters"], lines, caption=_caption(study.synthetic)
+        ["trial"], groups, ["seconds", "hyperparameters"], lines, caption=_caption(study)
     )
     return Section("best", "Best configurations", [table])
 
@@ -470,7 +489,7 @@ def confirmed(study: Gathered) -> Section | None:
             if any(len(item.base_seeds) > 1 for item in study.confirmed)
             else ". "
         )
-        + _caption(study.synthetic),
+        + _caption(study),
     )
     plot = Plot(
         "repeats",
@@ -667,7 +686,7 @@ def all_trials(study: Gathered) -> Section:
         ["seconds", *names, *(["reason"] if with_reasons else [])],
         lines,
         id="trials",
-        caption=_caption(study.synthetic) + " Click a heading to sort.",
+        caption=_caption(study) + " Click a heading to sort.",
         sortable=True,
     )
     return Section("all-trials", "All trials", [table])

@@ -22,7 +22,7 @@ SERIES = (BLUE, RED, GREEN, PURPLE, AMBER, "#3a9fb5", "#8b5e3c", "#d1668f", "#5c
 """For studies side by side; they come round again after the last."""
 
 METRICS = {"forget_accuracy": RED, "retain_accuracy": GREEN, "mia": PURPLE, "gap": BLUE}
-MODELS = {"unlearned": BLUE, "original": AMBER, "retrained": "#55606b"}
+MODELS = {"unlearned": BLUE, "original": AMBER, "retrained": "#55606b", "control": PURPLE}
 STATES = {
     State.COMPLETE: BLUE,
     State.PRUNED: GREY,

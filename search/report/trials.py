@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from search.analysis.best import figures
+from search.analysis.best import figures, probed
 from search.report.style import plain
 from search.results import Row
 from search.tables import hyperparameters
@@ -35,7 +35,8 @@ def seen(row: Row) -> Seen:
     if row["state"] != State.PRUNED:
         return Seen()
     prefix = "curve_synthetic_" if synthetic(row) else "curve_"
-    curves = (row.get(prefix + name) for name in ("forget_accuracy", "retain_accuracy", "gap"))
+    gap = "probe_gap" if probed(row) else "gap"
+    curves = (row.get(prefix + name) for name in ("forget_accuracy", "retain_accuracy", gap))
     return Seen(*(finite(curve[-1]) if curve else None for curve in curves))
 
 

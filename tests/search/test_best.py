@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search import results
-from search.analysis.best import by_gap, by_retain, complete, figures, pareto
+from search.analysis.best import by_gap, by_retain, complete, figures, pareto, remarks
 from search.results import Row
 from tests.search.toys import as_table, toy_row
 from trainables.outcome import State
@@ -324,3 +324,38 @@ def test_the_first_few_are_the_first_of_all_ties_included(
     table = as_table(rows)
     assert numbers(by_gap(table, top)) == numbers(by_gap(table))[:top]
     assert numbers(by_retain(table, 2.0, top)) == numbers(by_retain(table, 2.0))[:top]
+
+
+PROBED = {"gap_terms": "forget_accuracy,retain_accuracy,mia,probe"}
+
+
+def test_the_best_is_chosen_by_the_gap_that_steered() -> None:
+    """By the usual gap trial 0 is the best, by that with the probe trial 1."""
+    figures_of = {0: (1.0, 9.0), 1: (2.0, 4.0)}
+    for columns, best in (({}, 0), ({"gap_terms": "forget_accuracy,retain_accuracy,mia"}, 0),
+                          (PROBED, 1)):  # fmt: skip
+        rows = [
+            toy_row(number, m_gap=gap, m_probe_gap=with_probe, **columns)
+            for number, (gap, with_probe) in figures_of.items()
+        ]
+        (first,) = by_gap(as_table(rows), 1).to_pylist()
+        assert first["number"] == best
+        assert figures(first).gap == figures_of[best][1 if best else 0]
+
+
+def test_remarks_say_where_gaps_disagree_and_where_the_control_is_better() -> None:
+    table = as_table(
+        [toy_row(0, m_gap=1.0, m_probe_gap=9.0), toy_row(1, m_gap=2.0, m_probe_gap=4.0)]
+    )
+    told, control = remarks(table, {"gap": 0.5, "probe_gap": 6.0})
+    assert "trial 0 of toy by gap, trial 1 of toy by gap with probe" in told
+    assert "By gap the control" in control
+    assert "(0.5 points) than the best, trial 0 of toy (1.0)" in control
+    agreeing = as_table([toy_row(0, m_gap=1.0, m_probe_gap=3.0), toy_row(1, m_gap=2.0)])
+    assert remarks(agreeing, {"gap": 1.0, "probe_gap": 3.5}) == []
+    assert remarks(agreeing, {}) == []
+
+
+def test_synthetic_gaps_are_not_held_against_the_control() -> None:
+    rows = [toy_row(0, objective="synthetic", m_synthetic_gap=3.0, m_gap=8.0)]
+    assert remarks(as_table(rows), {"gap": 0.5}) == []

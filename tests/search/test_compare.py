@@ -120,3 +120,41 @@ def test_csv_has_unrounded_means_and_deviations() -> None:
     assert (line["method"], line["repeats"], line["D_f acc mean"]) == ("first", "2", "4.0")
     assert float(line["D_f acc std"]) == pytest.approx(8**0.5)
     assert line["AIN mean"] == line["remark"] == ""
+
+
+CONTROL = entry("mask", {"test_gap": 0.5, "test_probe": 98.0, "test_probe_gap": 6.0},
+                reference=True, control=True)  # fmt: skip
+
+
+def probed(name: str, gap: float, probe: float, probe_gap: float, **columns: Any) -> Entry:
+    figures = {"test_gap": gap, "test_probe": probe, "test_probe_gap": probe_gap}
+    return entry(name, figures, **columns)
+
+
+def test_the_control_is_never_the_best_and_is_called_what_it_is() -> None:
+    retrained = probed("retrained", 0.0, 80.0, 0.0, reference=True)
+    entries = [retrained, CONTROL, probed("near", 1.0, 84.0, 2.0), probed("far", 3.0, 75.0, 4.0)]
+    assert column("probe", entries) == ["80.0", "98.0", "84.0!", "75.0"]
+    assert column("gap", entries) == ["0.0", "0.5", "1.0!", "3.0"]
+    assert column("gap with probe", entries) == ["0.0", "6.0", "2.0!", "4.0"]
+    assert "| mask (control: an output switched off) |" in as_markdown(sheet(entries))
+    searched = probed("mask", 0.5, 98.0, 6.0, control=True)
+    assert column("gap", [searched, entries[2]]) == ["0.5", "1.0!"]
+
+
+def test_lines_below_say_where_gaps_disagree_and_where_the_control_is_better() -> None:
+    entries = [CONTROL, probed("usual", 1.0, 97.0, 5.0), probed("deep", 2.0, 85.0, 3.0)]
+    found = sheet(entries)
+    disagree, better = found.remarks
+    assert disagree == (
+        "The gaps disagree about the best method: usual by gap, deep by gap with probe."
+    )
+    assert better.startswith("By gap the control")
+    assert "(0.5 points) than the best, usual (1.0)" in better
+    assert as_markdown(found).endswith(f"|\n\n{disagree}\n\n{better}\n")
+    assert as_latex(found).endswith(f"tabular}}\n% {disagree}\n% {better}\n")
+    assert len(as_csv(found).splitlines()) == 1 + len(entries)
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(tables.comparison(entries, "1 seed"))
+    assert disagree in console.export_text()
+    assert sheet([CONTROL, probed("best", 0.4, 80.0, 0.3)]).remarks == []

@@ -1553,3 +1553,49 @@ def test_what_a_killed_driver_was_just_writing_is_cleared_away(
     with open_ledger(tmp_path) as ledger:
         assert ledger.settled == 1
     assert not any(path.exists() for path in torn)
+
+
+PROBED = ["forget_accuracy", "retain_accuracy", "mia", "probe"]
+
+
+def test_a_study_whose_gap_has_the_probe_is_steered_by_it(tmp_path: Path, folder: Path) -> None:
+    with open_ledger(tmp_path, objective="gap", gap_terms=PROBED, trials=2) as ledger:
+        for probe_gap, state in ((7.5, State.COMPLETE), (0.0, State.DIVERGED)):
+            ticket = ledger.ask()
+            assert ticket is not None
+            ledger.settle(ticket, toy_outcome(ticket, state, probe_gap=probe_gap))
+    assert [row["gap_terms"] for row in stored(tmp_path)] == [",".join(PROBED)] * 2
+    # Trial 0's usual gap is 1.
+    assert [trial.values for trial in optuna_trials(folder)] == [[7.5], [100.0]]
+
+
+def test_a_trial_whose_probe_was_not_measured_has_no_gap_to_steer_by(tmp_path: Path) -> None:
+    for name, objective in (("one", "gap"), ("two", "pareto")):
+        values: dict[str, Any] = {"name": name, "objective": objective, "gap_terms": PROBED}
+        with open_ledger(tmp_path, **values, trials=1) as ledger:
+            settle(ledger, 1)
+        (row,) = stored(tmp_path, name)
+        assert (row["state"], row["m_gap"]) == ("crashed", None)
+        assert "the probe cannot be measured" in row["reason"]
+
+
+def test_a_study_with_the_probe_is_refused_where_the_retrained_model_has_none(
+    tmp_path: Path,
+) -> None:
+    known = {"mia": 5.0}
+    with open_ledger(tmp_path, gap_terms=PROBED) as ledger:
+        with pytest.raises(InvalidRequest, match="the probe cannot be measured"):
+            ledger.record_references({"retrained": known})
+        ledger.record_references({"retrained": {**known, "probe": 80.0}, "control": known})
+
+
+def test_pruners_judge_by_the_gap_that_steers(tmp_path: Path, folder: Path) -> None:
+    values = {**GAP_AND_PRUNER, "gap_terms": PROBED}
+    with open_ledger(tmp_path, **values) as ledger:
+        ticket = ledger.ask()
+        assert ticket is not None
+        outcome = toy_outcome(ticket, State.PRUNED, gaps=[1.0])
+        assert not ledger.report(ticket, outcome), "there is nothing to judge by"
+        outcome.curve[0]["probe_gap"] = 9.0
+        ledger.report(ticket, outcome)
+    assert optuna_trials(folder)[0].intermediate_values == {1: 9.0}

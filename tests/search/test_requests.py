@@ -128,6 +128,7 @@ EVERY: dict[str, Any] = {
     "trials": 7,
     "sampler": "random",
     "objective": "gap",
+    "gap_terms": ["forget_accuracy", "retain_accuracy", "mia", "probe"],
     "mia_tolerance": 0.0,
     "seed": 3,
     "pruner": "asha",
@@ -191,6 +192,7 @@ def test_every_field_stays_as_it_was_resolved(data: Callable[..., Path], tmp_pat
     assert same == spec
     assert from_json == spec
     assert (from_toml.scenario, from_toml.inversion) == (spec.scenario, spec.inversion)
+    assert from_toml.gap_terms == spec.gap_terms
     assert (from_toml.space, from_toml.pool_samples) == (spec.space, spec.pool_samples)
 
 

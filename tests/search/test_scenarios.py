@@ -135,3 +135,21 @@ def test_classes_are_called_by_their_names_too_where_rows_have_them() -> None:
     assert about(toy_row(0)) == DIGITS
     assert about(toy_row(0, forget="1", forget_names=["2"])).endswith("forgetting class 1 ('2')")
     assert about(toy_row(0, forget="1", forget_names=None)).endswith("forgetting class 1")
+
+
+def test_gaps_over_other_terms_are_not_ranked_against_each_other(tmp_path: Path) -> None:
+    usual = "forget_accuracy,retain_accuracy,mia"
+    for name, terms in (("old", None), ("usual", usual), ("probed", f"{usual},probe")):
+        write_study(tmp_path, [toy_row(0, gap_terms=terms, m_probe_gap=2.0)], name)
+    found = {tuple(g.table["study"].to_pylist()): g.title for g in comparable(tmp_path)[0]}
+    assert found == {
+        ("old", "usual"): DIGITS,
+        ("probed",): f"{DIGITS}, gap over forget_accuracy, retain_accuracy, mia, probe",
+    }
+
+
+def test_a_group_has_the_control_of_the_first_study_that_has_one(tmp_path: Path) -> None:
+    write_study(tmp_path, [toy_row(0)], "old")
+    describe(write_study(tmp_path, [toy_row(0)], "two"), references={"control": {"gap": 0.5}})
+    (group,) = comparable(tmp_path)[0]
+    assert group.control == {"gap": 0.5}

@@ -594,7 +594,7 @@ def test_every_key_but_those_of_execution_says_what_a_study_is() -> None:
     meaning = set(StudySpec.model_fields) - {*EXECUTION, "name"}
     assert meaning == {
         *("method", "objective", "mia_tolerance", "seed", "scenario", "inversion", "space"),
-        "pool_samples",
+        *("pool_samples", "gap_terms"),
     }
     for key in meaning:
         assert changed(spec, **{key: "another"})[0].startswith(f"{key}: ")
@@ -605,6 +605,31 @@ def test_a_study_from_before_samples_were_pooled_goes_on_with_trials_that_draw_t
     before = {key: value for key, value in now.items() if key != "pool_samples"}
     assert differences(before, now) == ["pool_samples: False -> True"]
     assert differences(before, {**now, "pool_samples": False}) == []
+
+
+USUAL = ["forget_accuracy", "retain_accuracy", "mia"]
+
+
+def test_the_terms_of_the_gap_are_the_usual_three_or_these_and_the_probe() -> None:
+    assert StudySpec().gap_terms == USUAL
+    assert validate({"gap_terms": USUAL[::-1]}).gap_terms == USUAL
+    assert validate({"gap_terms": ["probe", *USUAL]}).gap_terms == [*USUAL, "probe"]
+    for refused in (["probe"], USUAL[:2], [*USUAL, "mia"], [*USUAL, "zrf"], []):
+        with pytest.raises(InvalidRequest, match="gap_terms"):
+            validate({"gap_terms": refused})
+
+
+def test_a_study_from_before_the_gap_had_terms_has_the_usual_ones() -> None:
+    now = resolve(validate({"gap_terms": USUAL}), NOWHERE).model_dump(mode="json")
+    before = {key: value for key, value in now.items() if key != "gap_terms"}
+    assert differences(before, {**now, "pool_samples": False}) == []
+    (line,) = differences(now, {**now, "gap_terms": [*USUAL, "probe"]})
+    assert line.startswith("gap_terms: ")
+
+
+def test_synthetic_images_have_no_probe() -> None:
+    with pytest.raises(InvalidRequest, match="of real images"):
+        resolve(validate({"objective": "synthetic", "gap_terms": [*USUAL, "probe"]}), NOWHERE)
 
 
 def test_the_study_s_seed_is_that_of_the_samples_which_its_trials_share() -> None:
@@ -843,7 +868,7 @@ def test_a_method_that_needs_the_training_log_is_refused_with_given_weights(weig
     message = refusal({"method": "amnesiac", "scenario": {"weights": weights}})
     assert weights in message
     assert "training log" in message
-    assert "possible: original, retrain, finetune" in message
+    assert "possible: original, retrain, mask, finetune" in message
     assert resolve(validate({"method": "amnesiac"}), NOWHERE).scenario.forget == [3]
 
 

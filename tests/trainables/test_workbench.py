@@ -24,6 +24,7 @@ from trainables.errors import DataError, GeneratorError, InvalidRequest
 from trainables.generators import dcgan, kegnet
 from trainables.generators.sampling import Ensemble
 from trainables.metrics.evaluate import answers_of, predict
+from trainables.metrics.gap import distances
 from trainables.recipes import HOLDOUT, INVERTED, RECIPES, Origin, describe, inversion_seed
 from trainables.scenario import Inversion, Places, Scenario
 from trainables.sources import SPLIT_SEED, stratified
@@ -312,10 +313,23 @@ class TestTraining:
     def test_the_reference_metrics_are_those_of_the_models(self, bench: Workbench) -> None:
         for name, model in (("base", bench.base), ("retrained", bench.retrained)):
             measured = {**bench.evaluator(model), **bench.comparison(model, answers_of(model))}
+            measured |= distances(measured, bench.references["retrained"])
             assert bench.references[name] == measured
             found = bench.references_by_class[name]["test_class_accuracy"]
             assert len(found) == 3
             assert found[1] == pytest.approx(measured["test_forget_accuracy"])
+
+    def test_the_control_has_no_answer_of_the_class_and_the_features_of_the_base_model(
+        self, bench: Workbench
+    ) -> None:
+        base, control = bench.references["base"], bench.references["control"]
+        assert list(bench.references) == ["base", "retrained", "control"]
+        assert control["test_forget_accuracy"] == 0
+        assert control["test_retain_accuracy"] >= base["test_retain_accuracy"]
+        assert control["test_probe"] == base["test_probe"]
+        assert control["gap"] < base["gap"]
+        assert control["probe_distance"] == base["probe_distance"]
+        assert control["probe_gap"] > 0
 
 
 class TestGivenWeights:

@@ -35,7 +35,7 @@ def fronts(
     """The trials of each study and its Pareto front (forget and retain accuracy, percent); `on`
     says of which images. `references` are metrics of models by name."""
     figure = go.Figure()
-    prefix = "synthetic_" if on != "validation" else ""
+    prefix = "synthetic_" if on == "synthetic images" else ""
     for name, colour in _colours(list(studies)).items():
         edge = [trials.seen(row) for row in front[name]]
         figure.add_scatter(

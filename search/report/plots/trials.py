@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from search.analysis.agreement import Agreement
+from search.analysis.best import probed
 from search.analysis.importance import Importance
 from search.report import trials
 from search.report.style import (
@@ -55,7 +56,8 @@ def gap_title(rows: Sequence[Row]) -> str:
     """The gap's axis: to the retrained model, or, on synthetic images, to the ideal."""
     if any(map(trials.synthetic, rows)):
         return "gap to the ideal, synthetic (points)"
-    return "gap to retrained, validation (points)"
+    with_probe = " with probe" if any(map(probed, rows)) else ""
+    return f"gap{with_probe} to retrained, validation (points)"
 
 
 def _points(rows: Sequence[Row], x: Sequence[Any], y: Sequence[Any], **given: Any) -> go.Scatter:

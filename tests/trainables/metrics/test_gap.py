@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.metrics.gap import gap
+from trainables.metrics.gap import distances, gap
 
 UNLEARNED = {
     "forget_accuracy": 10.0,
@@ -55,3 +55,19 @@ def test_test_figures_never_enter_the_gap_of_the_search(
 ) -> None:
     swapped = {name: (other if name.startswith("test_") else one)[name] for name in one}
     assert gap(swapped, RETRAINED) == gap(one, RETRAINED)
+
+
+def test_all_distances_of_a_split_by_hand() -> None:
+    accuracies = {"train_forget_accuracy": 10.0, "train_retain_accuracy": 90.0, "accuracy": 80.0}
+    metrics = {**UNLEARNED, **accuracies, "probe": 95.0}
+    retrained = {**RETRAINED, **dict.fromkeys(accuracies, 60.0), "probe": 82.0}
+    assert distances(metrics, retrained) == pytest.approx(
+        {
+            "gap": 27 / 3,
+            "probe_distance": 13.0,
+            "probe_gap": (27 + 13) / 4,
+            "tow": 0.5 * 0.7 * 0.8,
+        }
+    )
+    without = {name: value for name, value in metrics.items() if name != "probe"}
+    assert set(distances(without, retrained)) == {"gap", "tow"}
