@@ -135,7 +135,7 @@ def sensitivity(
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
             help="one hyperparameter or two (a map): NAME, NAME=A,B,C or NAME=LOW..HIGH",
-            metavar="[PARAM]...",
+            metavar="PARAM",
         ),
     ] = None,
     study: Origin = None,
