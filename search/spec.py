@@ -62,6 +62,9 @@ AUTO = "auto"
 MOST_TOGETHER = 1_024
 """Trials that can share a place, and CPUs that a trial can hold."""
 
+MOST_OF_A_PATH = 4_096
+"""Bytes of a path that systems take (PATH_MAX)."""
+
 
 def _check_fuse(value: Any) -> Any:
     if value != AUTO and (type(value) is not int or not 1 <= value <= MOST_TOGETHER):
@@ -88,6 +91,12 @@ def _within(low: float, high: float, above: bool = False) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _check_path(text: str) -> str:
+    if "\0" in text or len(os.fsencode(text)) > MOST_OF_A_PATH:
+        raise ValueError(f"a path has no NUL and at most {MOST_OF_A_PATH} bytes")
+    return text
+
+
 def _figure(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
@@ -96,6 +105,7 @@ STANDARD_INPUT = "-"
 """The path of a specification that is read from there."""
 
 Plain = StrictBool | StrictInt | float | StrictStr
+Located = Annotated[str, AfterValidator(_check_path)]
 Seed = Annotated[int, _within(0, MOST_SEED)]
 Count = Annotated[int, _within(1, 1_000_000_000)]
 CountOrNone = Annotated[int, _within(0, 1_000_000_000)]
@@ -127,7 +137,7 @@ class ScenarioSpec(_Section):
     index or, of a folder, a path below train/: these are the validation images.
     """
 
-    dataset: str = "digits"
+    dataset: Located = "digits"
     forget: list[StrictInt | StrictStr] | None = None
     model: str = "allcnn"
     width: Width | None = None
@@ -144,10 +154,10 @@ class ScenarioSpec(_Section):
     anamnesis_batch_size: Batch = 256
     anamnesis_epochs: Count = 10
     precision: Literal["float32", "bfloat16"] = "float32"
-    weights: str | None = None
+    weights: Located | None = None
     image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = None
     validation_from: Literal["training", "test"] | None = None
-    held_out: str | None = None
+    held_out: Located | None = None
 
 
 class InversionSpec(_Section):

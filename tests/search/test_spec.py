@@ -212,6 +212,9 @@ def test_infinite_values_are_refused(values: dict[str, Any]) -> None:
     [
         ({"seed": 2**32}, "seed is 4294967296: possible: 0 to 4294967295"),
         ({"scenario": {"seed": 2**64}}, f"scenario.seed is {2**64}: possible: 0 to 4294967295"),
+        ({"scenario": {"weights": "a\0b"}}, "a path has no NUL and at most 4096 bytes"),
+        ({"scenario": {"held_out": "x" * 10**5}}, "a path has no NUL and at most 4096 bytes"),
+        ({"scenario": {"dataset": "x" * 10**5}}, "a path has no NUL and at most 4096 bytes"),
         ({"scenario": {"evaluation_seed": 2**64}}, "possible: 0 to 4294967295"),
         ({"trials": 10**10}, "trials is 10000000000: possible: 1 to 1000000000"),
         ({"trial_timeout": 1e10}, "possible: above 0 to 1e+09"),
