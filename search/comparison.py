@@ -104,7 +104,7 @@ def _confirmed(study: Study, row: Row, seeds: int, base_seeds: int, console: Con
 
 def _references(study: Study) -> list[Entry]:
     """The original and the retrained model as they stand in study.json."""
-    described = results.load_json(study.folder / "study.json") or {}
+    described = results.described(study.folder)
     names = {"base": "original", "retrained": "retrained"}
     return [
         Entry(

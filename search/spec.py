@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import operator
 import os
 import re
 import sys
@@ -16,6 +17,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -27,6 +29,7 @@ from pydantic import (
 
 from search import pruners, samplers
 from search.names import cut
+from search.results import stored
 from search.space import Override, SearchSpace
 from trainables import methods, splits
 from trainables.classes import indices_of, labelled, listing, numbered, typed
@@ -97,6 +100,24 @@ def _check_path(text: str) -> str:
     return text
 
 
+def _check_class(value: Any) -> int | str:
+    """NumPy's integers and strings as Python's."""
+    if isinstance(value, str):
+        return str(value)
+    with contextlib.suppress(TypeError):
+        if not isinstance(value, bool):
+            return operator.index(value)
+    raise ValueError("give a whole number, which is an index, or a name in quotes")
+
+
+def _listed(value: Any) -> Any:
+    """Several of whatever holds several."""
+    with contextlib.suppress(TypeError):
+        if not isinstance(value, str | bytes | Mapping):
+            return list(value)
+    raise ValueError("give a list of classes, [3] or ['cat']")
+
+
 def _figure(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
@@ -106,6 +127,7 @@ STANDARD_INPUT = "-"
 
 Plain = StrictBool | StrictInt | float | StrictStr
 Located = Annotated[str, AfterValidator(_check_path)]
+Class = Annotated[int | str, PlainValidator(_check_class)]
 Seed = Annotated[int, _within(0, MOST_SEED)]
 Count = Annotated[int, _within(1, 1_000_000_000)]
 CountOrNone = Annotated[int, _within(0, 1_000_000_000)]
@@ -138,7 +160,7 @@ class ScenarioSpec(_Section):
     """
 
     dataset: Located = "digits"
-    forget: list[StrictInt | StrictStr] | None = None
+    forget: Annotated[list[Class], BeforeValidator(_listed)] | None = None
     model: str = "allcnn"
     width: Width | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -480,7 +502,10 @@ def _weights(text: str) -> Weights:
 def _absolute(text: str) -> Path:
     """The path of a file or folder that a user named, from any folder and in any process."""
     path = Path(os.path.expanduser(text)).absolute()
-    found = path.resolve()
+    try:
+        found = path.resolve()
+    except (OSError, RuntimeError):  # links in a circle; who reads it says so
+        return path
     # A link may lead to a file that is called otherwise; what a file is, its suffix says.
     return found if found.suffix == path.suffix else path.parent.resolve() / path.name
 
@@ -580,13 +605,16 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     return lines
 
 
-def stored(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved specification as it was stored, with what an earlier version did otherwise before
-    it could be asked for."""
-    scenario = values.get("scenario")
-    if isinstance(scenario, Mapping) and scenario.get("dataset") != NO_DATASET:
-        values = {**values, "scenario": {"validation_from": "training", **scenario}}
-    return {"pool_samples": False, **values}
+def keeping_split(before: Mapping[str, Any], changed: Sequence[str]) -> str:
+    """The options that keep the validation images of a stored specification, where these alone
+    have `changed`, as they may have by other defaults; else empty."""
+    if not all(line.startswith("scenario.validation_") for line in changed):
+        return ""
+    scenario = stored(before)["scenario"]
+    share = scenario.get("validation_fraction")
+    return f"--validation-from {scenario['validation_from']}" + (
+        "" if share is None else f" --validation-fraction {share}"
+    )
 
 
 def _capped(

@@ -187,7 +187,7 @@ def sensitivity(
     from search import repeats as repeating
     from search import sweeps, tables
     from search.analysis import sensitivity as curves
-    from search.results import load_json
+    from search.results import described
     from search.spec import forgotten, measured
     from trainables.errors import InvalidRequest, unknown
 
@@ -251,9 +251,9 @@ def sensitivity(
         if plot is not None:
             from search.report.plots import sensitivity_plot, write_figure
 
-            described = load_json(ran.folder / "study.json") or {}
+            kept = described(ran.folder)
             figure = sensitivity_plot(
-                found, names, split, described.get("references", {}).get("retrained"), title
+                found, names, split, kept.get("references", {}).get("retrained"), title
             )
             path = _part(plot, part)
             assert path is not None
