@@ -112,7 +112,7 @@ def _confirmed(study: Study, row: Row, seeds: int, base_seeds: int, console: Con
 
 def _references(study: Study) -> list[Entry]:
     """The original and the retrained model, and the control, as they stand in study.json."""
-    found = (results.load_json(study.folder / "study.json") or {}).get("references", {})
+    found = results.described(study.folder).get("references", {})
     return [
         Entry(
             method,

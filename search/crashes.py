@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import pickle
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.tune.experiment.trial import Trial
 
 MOST = 400
 """Characters of a reason."""
+
+ERROR, HANDLER = "_ended_in", "handle_error"
+"""Attributes of Tune's trials: of ours, which holds the error, and of theirs, which is told it."""
 
 FRAME = '  File "'
 """What each frame of a traceback begins with."""
@@ -26,41 +30,41 @@ class Crash:
     raised: bool
 
 
+@contextmanager
+def errors_kept() -> Iterator[None]:
+    """In the body, trials of Tune's keep the error that they ended in, for `crash_of`.
+
+    Tune gives it to nobody: it writes a pickle, which would have to be unpickled.
+    """
+    handle: Any = Trial.handle_error
+
+    def keep(trial: Trial, exc: Any = None) -> None:
+        vars(trial)[ERROR] = exc
+        handle(trial, exc)
+
+    setattr(Trial, HANDLER, keep)
+    try:
+        yield
+    finally:
+        setattr(Trial, HANDLER, handle)
+
+
 def crash_of(trial: Any) -> Crash:
     """Why a trial of Tune's ended in an error."""
-    error = _error(trial)
+    error = vars(trial).pop(ERROR, None)
     if error is None:
-        text = _text(trial)
-        return Crash(_raised(text), raised=FRAME in text)
+        return Crash(_line(""), raised=False)
     if isinstance(error, RayTaskError):
         cause = error.cause
         # Of what another process did (died, lost an object) its own exception tells.
         said = f"{type(cause).__name__}: {cause}"
         return Crash(_line(said), raised=not isinstance(cause, RayError))
-    if isinstance(error, RayActorError) and error.actor_init_failed:
-        return Crash(_raised(str(error)), raised=True)
+    text = str(error)
+    if FRAME in text and (not isinstance(error, RayActorError) or error.actor_init_failed):
+        return Crash(_raised(text), raised=True)
     # Ray tells names and numbers of the process between tabs.
-    told = [line for line in str(error).splitlines() if not line.startswith("\t")]
+    told = [line for line in text.splitlines() if not line.startswith("\t")]
     return Crash(_line(f"{type(error).__name__}: {' '.join(told)}"), raised=False)
-
-
-def _error(trial: Any) -> Exception | None:
-    """Tune's own `get_pickled_error` looks where the file is copied to later."""
-    path = trial.pickled_error_file
-    try:
-        found = pickle.loads(Path(path).read_bytes()) if path else None
-    except Exception:  # of a class that this process does not have
-        return None
-    return found if isinstance(found, Exception) else None
-
-
-def _text(trial: Any) -> str:
-    """What Tune writes beside it, for errors of every kind."""
-    path = trial.error_file
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace") if path else ""
-    except OSError:
-        return ""
 
 
 def _raised(text: str) -> str:

@@ -31,7 +31,7 @@ from search import again, pruners, results, samplers
 from search.journal import Draft, Journal
 from search.mirror import LEASE_SECONDS, Lease, mirror_of, move, put, remove
 from search.space import SearchSpace
-from search.spec import StudySpec, differences, probed, scenario_of
+from search.spec import StudySpec, differences, keeping_split, probed, scenario_of
 from search.suspicion import Suspicion
 from search.versions import installed
 from trainables import methods
@@ -416,14 +416,17 @@ class Ledger:
             "versions": {name: installed(name) for name in ("forgetune", "torch", "ray", "optuna")},
         }
         if described:
-            changed = differences(described.get("spec", {}), mine["spec"])
+            before = described.get("spec", {})
+            changed = differences(before, mine["spec"])
             for key in ("dataset_fingerprint", "space_fingerprint"):
                 if not changed and described.get(key) != mine[key]:
                     changed.append(f"{key}: {described.get(key)} -> {mine[key]}")
             if changed:
+                options = keeping_split(before, changed)
+                going_on = f", or go on with the validation images it has ({options})"
                 raise InvalidRequest(
                     f"study {self.name} exists and is another one ({'; '.join(changed)}); "
-                    "give this one another --name"
+                    f"give this one another --name{going_on if options else ''}"
                 )
         elif path.exists():
             aside = path.with_name(f"study.json.damaged-{int(time.time())}")

@@ -21,7 +21,6 @@ from search.ledger import MADE_FROM
 from search.names import cut
 from search.progress import Progress
 from search.spec import StudySpec, differences, validate
-from search.spec import stored as as_stored
 from search.study import Study
 from search.tables import hyperparameters
 from trainables import methods
@@ -117,11 +116,11 @@ def run(
 def stored(root: Path, name: str) -> StudySpec:
     """The specification of a study that is there. Raises InvalidRequest, in one line, if there is
     none or it cannot be read."""
-    path = results.existing(root, name) / "study.json"
-    described = results.load_json(path) or {}
-    if "spec" not in described:
+    folder = results.existing(root, name)
+    path, found = folder / "study.json", results.described(folder)
+    if "spec" not in found:
         raise InvalidRequest(f"{path} is missing or not readable: the study cannot be repeated")
-    return validate(as_stored(described["spec"]), str(path))
+    return validate(found["spec"], str(path))
 
 
 def best_of(spec: StudySpec, root: Path) -> Chosen | None:
@@ -134,7 +133,7 @@ def best_of(spec: StudySpec, root: Path) -> Chosen | None:
     best: list[results.Row] = []
     folder = results.study_folder(root, spec.name)
     if folder.is_dir():
-        _check_same_scenario(spec, results.load_json(folder / "study.json") or {})
+        _check_same_scenario(spec, results.described(folder))
         best = by_gap(results.scan(root, spec.name), 1).to_pylist()
     if not best:
         return None
@@ -206,7 +205,9 @@ def same_but(spec: Mapping[str, Any], other: Mapping[str, Any], *scenario_keys: 
     scenario."""
 
     def about(stored: Mapping[str, Any]) -> str:
-        scenario = {k: v for k, v in stored["scenario"].items() if k not in scenario_keys}
+        scenario = {
+            k: v for k, v in stored["scenario"].items() if k not in scenario_keys and v is not None
+        }
         return json.dumps([stored["method"], scenario, stored.get("inversion")], sort_keys=True)
 
     return about(spec) == about(other)

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from search.mirror import locate, place_of, put, remove
 from trainables.errors import InvalidRequest, unknown
 from trainables.outcome import CURVE, METRICS
+from trainables.scenario import NO_DATASET
 
 SCHEMA_VERSION = 1
 
@@ -257,6 +258,23 @@ def load_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """A study's study.json, its specification as `stored` gives it, if it is one; empty if it
+    cannot be read."""
+    found = load_json(folder / "study.json") or {}
+    spec = found.pop("spec", None)
+    return {**found, "spec": stored(spec)} if isinstance(spec, Mapping) else found
+
+
+def stored(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved specification as it was stored, with what an earlier version did otherwise before
+    it could be asked for."""
+    scenario = spec.get("scenario")
+    if isinstance(scenario, Mapping) and scenario.get("dataset") != NO_DATASET:
+        spec = {**spec, "scenario": {"validation_from": "training", **scenario}}
+    return {"pool_samples": False, **spec}
 
 
 def timestamp(seconds: float) -> datetime:

@@ -61,7 +61,12 @@ def forgetting(row: Mapping[str, Any]) -> str:
 
 def reference(scenario: Mapping[str, Any]) -> dict[str, Any]:
     """What of a stored scenario says which models its trials are judged by, and on what."""
-    return {key: value for key, value in scenario.items() if key not in APART_FROM_IT}
+    return {
+        key: value
+        for key, value in scenario.items()
+        # What is left open says as much as a key that an earlier version did not know.
+        if key not in APART_FROM_IT and value is not None
+    }
 
 
 def identity(
@@ -138,7 +143,7 @@ def comparable(root: Path, study: str | None = None) -> tuple[list[Comparable], 
         table, bad = results.examine(root, name)
         damaged += bad
         if table.num_rows:
-            described = results.load_json(results.study_folder(root, name) / "study.json") or {}
+            described = results.described(results.study_folder(root, name))
             row = table.slice(0, 1).to_pylist()[0]
             item = identity(name, described, row)
             key = json.dumps(item, sort_keys=True)

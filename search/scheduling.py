@@ -24,7 +24,7 @@ from ray.tune.result import NODE_IP
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from search.crashes import crash_of
+from search.crashes import crash_of, errors_kept
 from search.ledger import Ledger, Ticket
 from search.machines import Fleet, MachineRefused, fit, on_a_cluster, resources
 from search.results import Row
@@ -180,6 +180,7 @@ def run_trials(
         with (
             _environment(TUNE_SETTINGS),
             _without_errors_of("ray.tune.tune"),
+            errors_kept(),
             tempfile.TemporaryDirectory() as scratch,
             _on_interrupt(callback.interrupt),
         ):

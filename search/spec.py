@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import operator
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -28,6 +30,7 @@ from pydantic import (
 
 from search import pruners, samplers
 from search.names import cut
+from search.results import stored
 from search.space import Override, SearchSpace
 from trainables import methods, splits
 from trainables.classes import indices_of, labelled, listing, numbered, typed
@@ -68,6 +71,9 @@ impairing and repairing need some ten of each, however many classes there are.""
 MOST_TOGETHER = 1_024
 """Trials that can share a place, and CPUs that a trial can hold."""
 
+MOST_OF_A_PATH = 4_096
+"""Bytes of a path that systems take (PATH_MAX)."""
+
 
 def _check_fuse(value: Any) -> Any:
     if value != AUTO and (type(value) is not int or not 1 <= value <= MOST_TOGETHER):
@@ -94,6 +100,30 @@ def _within(low: float, high: float, above: bool = False) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _check_path(text: str) -> str:
+    if "\0" in text or len(os.fsencode(text)) > MOST_OF_A_PATH:
+        raise ValueError(f"a path has no NUL and at most {MOST_OF_A_PATH} bytes")
+    return text
+
+
+def _check_class(value: Any) -> int | str:
+    """NumPy's integers and strings as Python's."""
+    if isinstance(value, str):
+        return str(value)
+    with contextlib.suppress(TypeError):
+        if not isinstance(value, bool):
+            return operator.index(value)
+    raise ValueError("give a whole number, which is an index, or a name in quotes")
+
+
+def _listed(value: Any) -> Any:
+    """Several of whatever holds several."""
+    with contextlib.suppress(TypeError):
+        if not isinstance(value, str | bytes | Mapping):
+            return list(value)
+    raise ValueError("give a list of classes, [3] or ['cat']")
+
+
 def _figure(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
@@ -113,6 +143,8 @@ STANDARD_INPUT = "-"
 """The path of a specification that is read from there."""
 
 Plain = StrictBool | StrictInt | float | StrictStr
+Located = Annotated[str, AfterValidator(_check_path)]
+Class = Annotated[int | str, PlainValidator(_check_class)]
 Seed = Annotated[int, _within(0, MOST_SEED)]
 Count = Annotated[int, _within(1, 1_000_000_000)]
 CountOrNone = Annotated[int, _within(0, 1_000_000_000)]
@@ -144,8 +176,8 @@ class ScenarioSpec(_Section):
     index or, of a folder, a path below train/: these are the validation images.
     """
 
-    dataset: str = "digits"
-    forget: list[StrictInt | StrictStr] | None = None
+    dataset: Located = "digits"
+    forget: Annotated[list[Class], BeforeValidator(_listed)] | None = None
     model: str = "allcnn"
     width: Width | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -161,10 +193,10 @@ class ScenarioSpec(_Section):
     anamnesis_batch_size: Batch = 256
     anamnesis_epochs: Count = 10
     precision: Literal["float32", "bfloat16"] = "float32"
-    weights: str | None = None
+    weights: Located | None = None
     image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = None
     validation_from: Literal["training", "test"] | None = None
-    held_out: str | None = None
+    held_out: Located | None = None
 
 
 class InversionSpec(_Section):
@@ -500,7 +532,10 @@ def _weights(text: str) -> Weights:
 def _absolute(text: str) -> Path:
     """The path of a file or folder that a user named, from any folder and in any process."""
     path = Path(os.path.expanduser(text)).absolute()
-    found = path.resolve()
+    try:
+        found = path.resolve()
+    except (OSError, RuntimeError):  # links in a circle; who reads it says so
+        return path
     # A link may lead to a file that is called otherwise; what a file is, its suffix says.
     return found if found.suffix == path.suffix else path.parent.resolve() / path.name
 
@@ -605,13 +640,16 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     return lines
 
 
-def stored(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved specification as it was stored, with what an earlier version did otherwise before
-    it could be asked for."""
-    scenario = values.get("scenario")
-    if isinstance(scenario, Mapping) and scenario.get("dataset") != NO_DATASET:
-        values = {**values, "scenario": {"validation_from": "training", **scenario}}
-    return {"pool_samples": False, **values}
+def keeping_split(before: Mapping[str, Any], changed: Sequence[str]) -> str:
+    """The options that keep the validation images of a stored specification, where these alone
+    have `changed`, as they may have by other defaults; else empty."""
+    if not all(line.startswith("scenario.validation_") for line in changed):
+        return ""
+    scenario = stored(before)["scenario"]
+    share = scenario.get("validation_fraction")
+    return f"--validation-from {scenario['validation_from']}" + (
+        "" if share is None else f" --validation-fraction {share}"
+    )
 
 
 def _bounded(

@@ -41,7 +41,7 @@ def status(root: Path, name: str) -> Status:
     """The state of one study. Raises InvalidRequest if there is none of this name."""
     folder = results.existing(root, name)
     table, damaged = results.read_study(folder)
-    described = results.load_json(folder / "study.json") or {}
+    described = results.described(folder)
     target = described.get("target")
     holder = _holder(folder)
     running = set() if holder is None else _running(folder)

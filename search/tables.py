@@ -105,6 +105,7 @@ def as_json(rows: Sequence[Row]) -> str:
             "dataset": row["dataset"],
             "model": row["model"],
             "forget": row["forget"],
+            "forget_names": row.get("forget_names"),
             "seed": row["seed"],
             "hyperparameters": hyperparameters(row),
             "metrics": {

@@ -48,7 +48,7 @@ def forget_each(
             about = mark(values, resolved.scenario.model_dump(mode="json"), spec.seed)
             wanted = repeated(resolved, f"{cut(resolved.name or '', 90)}-{about}", seeds, values)
             study = run(wanted, root / CLASSES, places, console, origin)
-            described = results.load_json(study.folder / "study.json") or {}
+            described = results.described(study.folder)
             found.append(
                 Target(
                     label,

@@ -5,6 +5,7 @@ What is in such a folder and is not read is told, with its number, and never dro
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -200,6 +201,8 @@ def _image(file: Path) -> tuple[np.ndarray, bool]:
         with Image.open(file) as image:
             if image.format == "EPS":
                 raise ValueError("it is PostScript")
+            if _deep(image):
+                raise ValueError("it has 16 bits; images must have 8 bits a channel")
             image.load()
             if image.mode.startswith(("I", "F")):
                 raise ValueError(f"its mode is {image.mode}; images must have 8 bits a channel")
@@ -209,6 +212,15 @@ def _image(file: Path) -> tuple[np.ndarray, bool]:
             return pixels, several
     except Exception as error:  # Pillow raises many kinds
         raise DataError(f"{file}: not a readable image ({one_line(error)})") from None
+
+
+def _deep(image: Image) -> bool:
+    """Whether 16 bits a channel are stored, of which Pillow keeps eight where there are colours."""
+    return any(
+        re.search(r";16[BLN]", str(args))
+        or (codec in ("ppm", "ppm_plain") and isinstance(args, tuple) and args[1] > 255)
+        for codec, _, _, args in getattr(image, "tile", ())
+    )
 
 
 def _upright(image: Image) -> Image:

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -244,6 +245,8 @@ SOURCES: dict[str, Source] = {
 def _read_npz(dataset: str, path: Path) -> Raw:
     wanted = ("x_train", "y_train", "x_test", "y_test")
     try:
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip of arrays, as np.savez writes it")
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in wanted if name not in file.files]
             if missing:
@@ -251,8 +254,8 @@ def _read_npz(dataset: str, path: Path) -> Raw:
                     f"{path}: missing {', '.join(missing)}; a .npz dataset holds "
                     f"{', '.join(wanted)} (found: {', '.join(file.files) or 'nothing'})"
                 )
-            arrays = {name: file[name] for name in wanted}
-            names = file["classes"] if "classes" in file.files else None
+            arrays: dict[str, Any] = {name: _array(file, name) for name in wanted}
+            names = _array(file, "classes") if "classes" in file.files else None
     except DataError:
         raise
     except FileNotFoundError:
@@ -279,6 +282,21 @@ def _read_npz(dataset: str, path: Path) -> Raw:
         if arrays[part].dtype == np.uint64:
             arrays[part] = arrays[part].astype(np.int64)
     return Raw(dataset, **arrays, classes=_names(path, names, len(labels)))
+
+
+def _array(file: Any, name: str) -> np.ndarray:
+    """An array of an open `.npz`. Raises ValueError and what NumPy raises."""
+    try:
+        found = file[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} holds Python objects; save it as numbers, or names with dtype=str"
+        ) from None
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{name} is no array")
+    return found
 
 
 def _names(path: Path, found: np.ndarray | None, count: int) -> tuple[str, ...]:

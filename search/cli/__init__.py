@@ -13,6 +13,7 @@ from search.forgetune import foreign
 
 app = typer.Typer(
     help="Hyperparameter search for machine unlearning.",
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

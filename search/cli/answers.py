@@ -78,8 +78,8 @@ def best(
                 f"there are {len(found)} scenarios; name a study, the best of each: {known}"
             )
         first = found[0][1][0]
-        described = store.load_json(store.study_folder(results, first["study"]) / "study.json")
-        if not described or "spec" not in described:
+        described = store.described(store.study_folder(results, first["study"]))
+        if "spec" not in described:
             raise InvalidRequest(f"study.json of {first['study']} is missing or not readable")
         print(tables.as_toml(first, described["spec"]), end="")
     else:

@@ -15,7 +15,7 @@ import typer
 SpecFile = Annotated[
     Optional[Path],  # noqa: UP045 (typer reads this form)
     typer.Argument(
-        help="TOML file that describes the study; - reads standard input", metavar="[SPEC.toml]"
+        help="TOML file that describes the study; - reads standard input", metavar="SPEC.toml"
     ),
 ]
 

@@ -142,7 +142,7 @@ def run(
     from search.analysis import kept
     from search.mirror import place_of
     from search.progress import Progress
-    from search.results import load_json
+    from search.results import described
     from search.study import Study
 
     resources = {
@@ -191,9 +191,9 @@ def run(
         with options.writing("--save", save):
             saved = study.save_best(save)
         if saved:
-            chosen, described = study.best(), load_json(study.folder / "study.json") or {}
+            chosen, about = study.best(), described(study.folder)
             assert chosen is not None
-            _tell_saved(progress, save, kept.of_row(chosen), described.get("references", {}))
+            _tell_saved(progress, save, kept.of_row(chosen), about.get("references", {}))
         else:
             progress.say("there is no model to save")
     if not finished:

@@ -138,7 +138,7 @@ def sensitivity(
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
             help="one hyperparameter or two (a map): NAME, NAME=A,B,C or NAME=LOW..HIGH",
-            metavar="[PARAM]...",
+            metavar="PARAM",
         ),
     ] = None,
     study: Origin = None,
@@ -190,7 +190,7 @@ def sensitivity(
     from search import repeats as repeating
     from search import sweeps, tables
     from search.analysis import sensitivity as curves
-    from search.results import load_json
+    from search.results import described
     from search.spec import forgotten, measured
     from trainables.errors import InvalidRequest, unknown
 
@@ -254,9 +254,9 @@ def sensitivity(
         if plot is not None:
             from search.report.plots import sensitivity_plot, write_figure
 
-            described = load_json(ran.folder / "study.json") or {}
+            kept = described(ran.folder)
             figure = sensitivity_plot(
-                found, names, split, described.get("references", {}).get("retrained"), title
+                found, names, split, kept.get("references", {}).get("retrained"), title
             )
             path = _part(plot, part)
             assert path is not None

@@ -175,7 +175,7 @@ def gather(root: Path, name: str) -> Gathered:
             + ("; " + "; ".join(map(str, damaged)) if damaged else "")
             + f" (`forgetune status {name}` says how far it is)"
         )
-    described = results.load_json(folder / "study.json") or {}
+    described = results.described(folder)
     spec = _spec(described)
     problems = [f"Left out, not readable: {item}." for item in damaged]
     if spec is None:
@@ -268,7 +268,7 @@ def _related(
     """The runs of a folder beside that are of the study's method and scenario."""
     root = results_root / kind
     for name in results.study_names(root):
-        described = results.load_json(results.study_folder(root, name) / "study.json") or {}
+        described = results.described(results.study_folder(root, name))
         other = _spec(described)
         if other is None:
             problems.append(

@@ -160,6 +160,16 @@ def test_help_lists_the_commands(forgetune: Command, flag: str) -> None:
         assert f" {name} " in said.out
 
 
+@pytest.mark.parametrize("command", ["run", "compare", "sensitivity", "classes", "report"])
+def test_help_shows_what_is_so_unless_told_otherwise(forgetune: Command, command: str) -> None:
+    said = " ".join(forgetune(command, "--help").out.replace("│", " ").split())
+    written = {
+        "run": "tpe, gp, nsga2, random, sobol or grid [default: tpe]",
+        "report": "[default: STUDY.html, or report.html of several]",
+    }
+    assert written.get(command, "[default: user's cache]") in said
+
+
 def test_best_imports_neither_torch_nor_ray(three: Path) -> None:
     assert not imported("best", "--results", three, cwd=three) & {"torch", "ray", "optuna"}
 

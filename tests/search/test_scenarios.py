@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from search import results
+from search.repeats import same_but
 from search.scenarios import about, comparable
 from tests.search.report.samples import describe
 from tests.search.toys import toy_row, write_study
@@ -54,6 +55,19 @@ def test_what_changes_them_sets_apart_and_is_named(
     write_study(tmp_path, [toy_row(0)], "one")
     write_study(tmp_path, [toy_row(0)], "two", **other)
     assert titles(tmp_path) == [f"{DIGITS}, {mark}" for mark in marks]
+
+
+def test_a_study_of_an_earlier_version_is_ranked_with_those_of_its_scenario(tmp_path: Path) -> None:
+    split = {"validation_from": "training"}  # as a study without weights has it now
+    write_study(tmp_path, [toy_row(0)], "now", scenario=split)
+    folder = write_study(tmp_path, [toy_row(1)], "then", scenario=split)
+    spec = (results.load_json(folder / "study.json") or {})["spec"]
+    del spec["scenario"]["validation_from"], spec["scenario"]["held_out"]
+    describe(folder, spec=spec)
+    assert titles(tmp_path) == [DIGITS]
+    assert same_but(
+        *(results.described(tmp_path / f"study={name}")["spec"] for name in ("now", "then"))
+    )
 
 
 def test_other_datasets_models_and_classes_are_apart_by_what_everybody_calls_them(

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from search.results import stored
 from search.spec import (
     EXECUTION,
     InversionSpec,
@@ -24,13 +25,13 @@ from search.spec import (
     check_name,
     differences,
     fingerprint,
+    keeping_split,
     load_spec,
     measured,
     notes,
     pool_seed,
     resolve,
     scenario_of,
-    stored,
     validate,
 )
 from tests.search.toys import NOWHERE, only_line
@@ -180,7 +181,9 @@ def test_a_mistyped_key_of_a_section_is_refused_with_the_nearest_one() -> None:
         ({"scenario": {"validation_fraction": 1}}, "scenario.validation_fraction is 1"),
         ({"scenario": {"forget": 3}}, "scenario.forget is 3"),
         ({"scenario": {"forget": [1.5]}}, "scenario.forget.0 is 1.5"),
-        ({"scenario": {"forget": [True]}}, "scenario.forget.0 is True"),
+        ({"scenario": {"forget": [True]}}, "scenario.forget.0 is True: give a whole number, which"),
+        ({"scenario": {"forget": "3"}}, "scenario.forget is '3': give a list of classes"),
+        ({"scenario": {"forget": np.array(3)}}, "scenario.forget is array(3): give a list of"),
         ({"scenario": 3}, "scenario is 3"),
         ({"resources": {"cpus_per_trial": 0}}, "resources.cpus_per_trial is 0"),
         ({"resources": {"cpus_per_trial": 0.5}}, "resources.cpus_per_trial is 0.5"),
@@ -213,6 +216,9 @@ def test_infinite_values_are_refused(values: dict[str, Any]) -> None:
     [
         ({"seed": 2**32}, "seed is 4294967296: possible: 0 to 4294967295"),
         ({"scenario": {"seed": 2**64}}, f"scenario.seed is {2**64}: possible: 0 to 4294967295"),
+        ({"scenario": {"weights": "a\0b"}}, "a path has no NUL and at most 4096 bytes"),
+        ({"scenario": {"held_out": "x" * 10**5}}, "a path has no NUL and at most 4096 bytes"),
+        ({"scenario": {"dataset": "x" * 10**5}}, "a path has no NUL and at most 4096 bytes"),
         ({"scenario": {"evaluation_seed": 2**64}}, "possible: 0 to 4294967295"),
         ({"trials": 10**10}, "trials is 10000000000: possible: 1 to 1000000000"),
         ({"trial_timeout": 1e10}, "possible: above 0 to 1e+09"),
@@ -356,6 +362,13 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
 )
 def test_forget_classes_must_exist_and_leave_some(forget: list[Any], wrong: str) -> None:
     assert wrong in refusal({"scenario": {"forget": forget}})
+
+
+@pytest.mark.parametrize("forget", [(2, "7"), np.array([2, 7]), [np.int64(2), np.str_("7")]])
+def test_forget_classes_may_be_numpy_s_and_in_any_sequence(forget: Any) -> None:
+    spec = ScenarioSpec(forget=forget)
+    assert {type(item) for item in spec.forget or []} <= {int, str}
+    assert resolve(StudySpec(scenario=spec), NOWHERE).scenario.forget == [2, 7]
 
 
 def test_forget_classes_become_sorted_numbers_without_repetition() -> None:
@@ -630,6 +643,27 @@ def test_a_study_from_before_the_gap_had_terms_has_the_usual_ones() -> None:
 def test_synthetic_images_have_no_probe() -> None:
     with pytest.raises(InvalidRequest, match="of real images"):
         resolve(validate({"objective": "synthetic", "gap_terms": [*USUAL, "probe"]}), NOWHERE)
+
+
+def test_other_defaults_of_the_split_are_told_with_the_options_that_keep_it() -> None:
+    now = resolve(StudySpec(), NOWHERE).model_dump(mode="json")
+    scenario = {**now["scenario"], "validation_fraction": 0.05}
+    del scenario["validation_from"]
+    before = {**now, "scenario": scenario}
+    (line,) = changed = differences(before, now)
+    assert line == "scenario.validation_fraction: 0.05 -> 0.2"
+    kept = "--validation-from training --validation-fraction 0.05"
+    assert keeping_split(before, changed) == kept
+    assert keeping_split(before, [*changed, "seed: 0 -> 1"]) == ""
+
+
+def test_links_in_a_circle_are_told_in_a_line(tmp_path: Path) -> None:
+    for suffix in ("safetensors", "npz"):
+        (tmp_path / f"loop.{suffix}").symlink_to(f"loop.{suffix}")
+    for key, suffix in {"weights": "safetensors", "held_out": "npz"}.items():
+        values = {key: str(tmp_path / f"loop.{suffix}")}
+        with pytest.raises(InvalidRequest, match="loop"):
+            resolve(validate({"scenario": values}), NOWHERE)
 
 
 def test_the_study_s_seed_is_that_of_the_samples_which_its_trials_share() -> None:

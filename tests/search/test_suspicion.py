@@ -10,14 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray import cloudpickle
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
+from ray.tune import TuneError
+from ray.tune.experiment.trial import Trial
 from rich.console import Console
 
-from search.crashes import crash_of
+from search.crashes import ERROR, crash_of, errors_kept
 from search.ledger import Ledger, Ticket
 from search.progress import Progress
-from search.scheduling import TRIALS_PER_SLOT, Allotment, LedgerSearcher, SettlingCallback
+from search.scheduling import Allotment, LedgerSearcher, SettlingCallback
 from search.suspicion import MOST_UNLIKE, alike
 from tests.search.toys import only_line, open_ledger, stored, toy_outcome
 from trainables.errors import DataError
@@ -46,9 +47,7 @@ class Run:
         if not isinstance(self.searcher.suggest(trial_id), dict):
             return None
         self._begun += 1
-        trial = SimpleNamespace(
-            trial_id=trial_id, last_result={}, pickled_error_file=None, error_file=None
-        )
+        trial = SimpleNamespace(trial_id=trial_id, last_result={})
         self.callback.on_trial_start(0, [], trial)
         return trial
 
@@ -64,9 +63,7 @@ class Run:
 
     def fail(self, trial: SimpleNamespace, error: Exception) -> None:
         """Its worker gives no result, but this."""
-        path = self._folder / f"{trial.trial_id}.pkl"
-        path.write_bytes(cloudpickle.dumps(error))
-        trial.pickled_error_file = str(path)
+        vars(trial)[ERROR] = error
         self.callback.on_trial_error(0, [], trial)
         self.callback.on_step_end(0, [])
 
@@ -308,11 +305,9 @@ def test_a_worker_that_ray_stopped_for_its_memory_is_no_crash(tmp_path: Path) ->
     assert set(states(tmp_path).values()) == {"oom"}
 
 
-def test_the_reason_is_read_where_tune_has_just_written_it(tmp_path: Path) -> None:
+def test_the_reason_says_what_was_raised_or_who_died() -> None:
     def failed(error: Exception) -> Any:
-        path = tmp_path / "error.pkl"
-        path.write_bytes(cloudpickle.dumps(error))
-        return crash_of(SimpleNamespace(pickled_error_file=str(path), error_file=None))
+        return crash_of(SimpleNamespace(**{ERROR: error}))
 
     raised = failed(set_up("ValueError: first line\n  second line"))
     assert (raised.reason, raised.raised) == ("ValueError: first line second line", True)
@@ -325,33 +320,24 @@ def test_the_reason_is_read_where_tune_has_just_written_it(tmp_path: Path) -> No
     assert not lost.raised, "another process died, and this one only says so"
 
 
-def test_an_error_of_a_class_that_is_not_here_is_read_from_its_text(tmp_path: Path) -> None:
-    (tmp_path / "error.pkl").write_bytes(b"cnosuchmodule\nError\n.")
-    (tmp_path / "error.txt").write_text(
-        'Failure # 1\n  File "/x.py", line 1, in f\n    f()\ntheirs.Error: broken\n'
-    )
-    files = {name: str(tmp_path / f"error.{end}") for name, end in FILES.items()}
-    found = crash_of(SimpleNamespace(**files))
+def test_what_tune_tells_as_a_traceback_was_raised_too() -> None:
+    text = '  File "/x.py", line 1, in f\n    f()\ntheirs.Error: broken\n'
+    trial = SimpleNamespace(**{ERROR: TuneError(text)})
+    found = crash_of(trial)
     assert (found.reason, found.raised) == ("Error: broken", True)
-    nothing = crash_of(SimpleNamespace(pickled_error_file=None, error_file=None))
-    assert (nothing.reason, nothing.raised) == ("no message", False)
+    nothing = crash_of(trial)
+    assert (nothing.reason, nothing.raised) == ("no message", False), "it is told once"
 
 
-FILES = {"pickled_error_file": "pkl", "error_file": "txt"}
-
-
-def test_a_slot_has_one_that_waits_so_few_crash_before_the_run_is_over(tmp_path: Path) -> None:
-    """What was handed out and has not begun is not waited for."""
-    with running(tmp_path) as run:
-        handed = [run.searcher.suggest(f"w{index}") for index in range(8)]
-        assert sum(isinstance(each, dict) for each in handed) <= WORKERS * TRIALS_PER_SLOT
-        for index in range(2):
-            run.callback.on_trial_start(0, [], SimpleNamespace(trial_id=f"w{index}"))
-        for index in range(2):
-            run.end(_tune(f"w{index}"), State.CRASHED, CAUSE)
-        run.crash(1)
-        assert run.over
-
-
-def _tune(trial_id: str) -> SimpleNamespace:
-    return SimpleNamespace(trial_id=trial_id, last_result={})
+def test_trials_of_tune_keep_their_error_as_long_as_they_are_asked_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[Exception] = []
+    monkeypatch.setattr(Trial, "handle_error", lambda _trial, error: told.append(error))
+    trial, error = Trial("toy", stub=True), OutOfMemoryError("none left")
+    with errors_kept():
+        trial.handle_error(error)
+    assert told == [error], "Tune is told as ever"
+    assert crash_of(trial).reason == "OutOfMemoryError: none left"
+    trial.handle_error(error)
+    assert crash_of(trial).reason == "no message"

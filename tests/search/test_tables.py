@@ -113,6 +113,7 @@ def test_the_json_form_holds_hyperparameters_and_metrics() -> None:
         "dataset": "digits",
         "model": "allcnn",
         "forget": "3",
+        "forget_names": None,
         "seed": 1003,
         # A hyperparameter of another trial's alone is left out, as is a metric not measured.
         "hyperparameters": {"learning_rate": 1e-4, "samples_per_class": 500},
@@ -234,4 +235,4 @@ def test_the_anamnesis_index_is_shown_where_it_was_measured_and_its_cap_said() -
 
 def test_words_that_look_like_markup_are_shown_as_they_are() -> None:
     row = toy_row(0, {"direction": "[bold]x[/nope]"})
-    assert "direction=[bold]x[/nope]" in rendered(tables.configurations("Title", [row], False))
+    assert "direction=[bold]x[/nope]" in rendered(tables.configurations("Title", [row]))

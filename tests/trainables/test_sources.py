@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import struct
 import urllib.error
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -315,6 +317,18 @@ class TestNpz:
         path.write_bytes(pickle.dumps([1, 2, 3]))
         assert "cannot be read as .npz" in refusal(path)
 
+    def test_what_is_no_array_is_named(self, save: Callable[..., Path]) -> None:
+        path = save(classes=np.array(["cat", "dog", "cow"], dtype=object))
+        assert refusal(path).endswith(
+            "(classes holds Python objects; save it as numbers, or names with dtype=str)"
+        )
+        path.write_bytes(b"x,y")
+        assert refusal(path).endswith("(it is no zip of arrays, as np.savez writes it)")
+        with zipfile.ZipFile(path, "w") as file:
+            for name in PARTS:
+                file.writestr(name, "text")
+        assert refusal(path).endswith("(x_train is no array)")
+
     def test_a_missing_file_is_refused(self, tmp_path: Path) -> None:
         assert "no such file" in refusal(tmp_path / "none.npz")
 
@@ -571,6 +585,29 @@ class TestFolder:
         path = folder / "train" / "cat" / f"0.{suffix}"
         Image.fromarray(np.ones((5, 4), kind)).save(path)
         assert "must have 8 bits a channel" in refusal(folder)
+
+    @pytest.mark.parametrize("name", ["9.png", "9.ppm"])
+    def test_colours_of_16_bits_are_refused_as_greys_are(self, folder: Path, name: str) -> None:
+        samples = np.full((5, 4, 3), 0x1234, ">u2")
+        if name == "9.ppm":
+            content = b"P6 4 5 65535\n" + samples.tobytes()
+        else:
+            rows = b"".join(b"\0" + row.tobytes() for row in samples)
+            size = struct.pack(">IIBBBBB", 4, 5, 16, 2, 0, 0, 0)
+            chunks = ((b"IHDR", size), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+            content = b"\x89PNG\r\n\x1a\n" + b"".join(
+                struct.pack(">I", len(part))
+                + kind
+                + part
+                + struct.pack(">I", zlib.crc32(kind + part))
+                for kind, part in chunks
+            )
+        (folder / "train" / "cat" / name).write_bytes(content)
+        assert "must have 8 bits a channel" in refusal(folder)
+
+    def test_black_and_white_in_a_pbm_is_read(self, folder: Path) -> None:
+        (folder / "train" / "cat" / "9.pbm").write_text("P1 4 5\n" + "1 0 1 0\n" * 5)
+        assert fetch(folder).x_train.max() == 255
 
     @pytest.mark.parametrize("content", [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 5\n"])
     def test_what_is_no_image_under_the_name_of_one_is_refused(
