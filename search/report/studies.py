@@ -192,8 +192,8 @@ def _of_group(group: Group, maps: Sequence[ClassMap], suffix: str) -> list[Block
             told = "Generators of these studies were inverted otherwise: their synthetic images"
             blocks.append(Text(f"{told} differ, and so their gaps do not compare.", "warning"))
     control = next(filter(None, (control_of(study.described) for study in group.studies)), {})
-    told = remarks(joined([study.table for study in group.studies]), control)
-    blocks += [Text(remark, "note") for remark in told]
+    tables = [study.table for study in group.studies]
+    blocks += [Text(remark, "note") for remark in remarks(joined(tables), control)]
     blocks += _confirmed(group)
     for on, mark in STEERING.items():
         members = group.steered(on)
