@@ -118,7 +118,7 @@ def _references(study: Study) -> list[Entry]:
             method,
             [{"state": "complete", **{f"m_{key}": value for key, value in found[name].items()}}],
             reference=True,
-            control=methods.is_control(method),
+            control=name == "control",
         )
         for name, method in REFERENCES.items()
         if name in found

@@ -82,9 +82,9 @@ def test_methods_are_compared_over_seeds_and_nothing_is_run_twice(
     assert first.returncode == 0, first.stderr
     lines = [line.split(",") for line in first.stdout.splitlines()]
     assert [line[0] for line in lines[1:]] == [
-        *("original", "retrained", "finetune", "original")
+        *("original", "retrained", "mask", "finetune", "original")
     ], first.stdout + first.stderr
-    assert [line[1] for line in lines[1:]] == ["1", "1", "2", "2"]
+    assert [line[1] for line in lines[1:]] == ["1", "1", "1", "2", "2"]
 
     confirmed = results.scan(here / "compared" / "confirmed").to_pylist()
     searched = results.scan(here / "compared").to_pylist()

@@ -462,7 +462,7 @@ def _show_findings(study: Any, results: Path) -> bool:
     from search import tables
     from search.analysis import best as select
     from search.mirror import place_of
-    from search.results import load_json
+    from search.results import described
     from search.scenarios import about, control_of
 
     table = study.results()
@@ -475,8 +475,7 @@ def _show_findings(study: Any, results: Path) -> bool:
     said = about(chosen[0])
     tables.show(console, tables.configurations(f"Pareto front on {said}", front))
     tables.show(console, tables.configurations(f"Best configuration on {said}", chosen))
-    described = load_json(study.folder / "study.json") or {}
-    for remark in select.remarks(table, control_of(described)):
+    for remark in select.remarks(table, control_of(described(study.folder))):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     show_agreement(table)
     where = (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from search import tables
+from search import Study, comparison, tables
 from search.analysis.compare import (
     COLUMNS,
     Entry,
@@ -19,7 +21,7 @@ from search.analysis.compare import (
     sheet,
 )
 from search.analysis.sheets import as_csv, as_latex, as_markdown
-from tests.search.toys import toy_row
+from tests.search.toys import NOWHERE, toy_row, toy_spec
 
 HEADINGS = [column.heading for column in COLUMNS]
 
@@ -158,3 +160,16 @@ def test_lines_below_say_where_gaps_disagree_and_where_the_control_is_better() -
     console.print(tables.comparison(entries, "1 seed"))
     assert disagree in console.export_text()
     assert sheet([CONTROL, probed("best", 0.4, 80.0, 0.3)]).remarks == []
+
+
+def test_references_are_those_of_study_json_in_their_order(tmp_path: Path) -> None:
+    study = Study(toy_spec(name="toy"), root=tmp_path, places=NOWHERE)
+    study.folder.mkdir(parents=True)
+    stored = {"control": {"gap": 2.0}, "retrained": {"gap": 0.0}, "base": {"mia": 9.0}}
+    (study.folder / "study.json").write_text(json.dumps({"references": stored}))
+    found = comparison._references(study)
+    assert [(item.name, item.control) for item in found] == [
+        *(("original", False), ("retrained", False), ("mask", True)),
+    ]
+    assert not any(item.competes for item in found)
+    assert found[2].repeats[0]["m_gap"] == 2.0
