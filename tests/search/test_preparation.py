@@ -91,8 +91,8 @@ def test_no_more_parts_are_built_at_once_than_the_study_runs_trials(
 
 def stoppable(folder: Path, name: str) -> None:
     """Goes on until it is stopped, and notes that it was, or for long."""
-    (folder / f"begun-{name}").touch()
     try:
+        (folder / f"begun-{name}").touch()
         until(lambda: False)
     except KeyboardInterrupt:
         (folder / f"stopped-{name}").touch()
