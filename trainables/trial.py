@@ -22,7 +22,7 @@ from trainables.metrics.anamnesis import anamnesis_index
 from trainables.metrics.evaluate import Answers, Measured, answers_of
 from trainables.metrics.gap import distances
 from trainables.models.classifier import Classifier, full_precision
-from trainables.outcome import EXPENSIVE, Outcome, State
+from trainables.outcome import CURVE, EXPENSIVE, Outcome, State
 from trainables.passes import Plan
 from trainables.training import check_finite
 from trainables.workbench import Workbench, clone
@@ -277,7 +277,7 @@ def _on_validation(
         metrics |= distances(metrics, workbench.references["retrained"])
     if "synthetic" in expensive:
         metrics |= workbench.synthetic(answers)
-    return metrics
+    return {name: metrics[name] for name in CURVE if name in metrics}
 
 
 def _anamnesis(workbench: Workbench, model: nn.Module) -> dict[str, float]:

@@ -725,7 +725,7 @@ def test_a_study_all_of_whose_trials_failed_says_why(forgetune: Command, tmp_pat
         path.unlink()
     (tmp_path / "study=toy" / "journal.log").unlink()
     for number in range(3):
-        values = {"learning_rate": 1e-4, "epochs": 1, "batch_size": 64}
+        values = {"learning_rate": 1e-4, "epochs": 1, "batch_size": 64, "batch_norm": "train"}
         row = toy_row(number, state="crashed", method="finetune", params_json=json.dumps(values))
         results.write_row(tmp_path / "study=toy", row)
     said = forgetune(*command)
@@ -1066,7 +1066,7 @@ def test_the_best_of_a_study_can_be_fed_back_into_a_trial(
     said = forgetune(*three_digits_trial, "--json", "--seed", row["seed"])
     found = json.loads(said.out)
     assert (found["state"], found["method"], found["seed"]) == ("complete", "finetune", row["seed"])
-    assert found["hyperparameters"] == json.loads(row["params_json"])
+    assert found["hyperparameters"] == {**json.loads(row["params_json"]), "layers": "all"}
 
 
 def test_a_trial_reads_its_specification_from_standard_input(

@@ -235,6 +235,7 @@ def test_equal_studies_hand_out_equal_trials(tmp_path: Path, sampler: str) -> No
 
 def test_a_grid_ends_the_study_when_it_has_no_more_points(tmp_path: Path) -> None:
     space = {"learning_rate": [1e-3, 1e-4], "epochs": [1, 2], "batch_size": 64}
+    space["batch_norm"] = "train"
     with open_ledger(
         tmp_path, method="finetune", sampler="grid", trials=100, space=space
     ) as ledger:

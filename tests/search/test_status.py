@@ -185,7 +185,7 @@ def test_without_a_readable_description_the_target_is_unknown(
 
 
 def test_the_target_of_a_grid_is_the_number_of_its_points(tmp_path: Path) -> None:
-    space = {"learning_rate": [1e-3, 1e-4], "epochs": 1, "batch_size": 64}
+    space = {"learning_rate": [1e-3, 1e-4], "epochs": 1, "batch_size": 64, "batch_norm": "train"}
     run_study(tmp_path, sampler="grid", trials=100, space=space)
     found = status(tmp_path, "toy")
     assert (found.settled, found.target) == (2, 2)

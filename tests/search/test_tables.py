@@ -46,6 +46,7 @@ def test_the_toml_form_is_a_specification_with_everything_fixed(tmp_path: Path) 
         "temperature": 8.0,
     }
     values |= {"forget_batch_size": 16, "retain_batch_size": 128, "direction": "model"}
+    values |= {"batch_norm": "frozen", "layers": "all"}
     text = tables.as_toml(toy_row(4, values), SPEC.model_dump(mode="json"))
     assert tomllib.loads(text)["space"] == values
     spec = resolve(loaded(tmp_path, text), NOWHERE)

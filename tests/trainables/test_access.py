@@ -34,6 +34,8 @@ TABLE_1 = {
     "emmn": frozenset[Access](),
     "mugan": frozenset({Access.GANS}),
     "zmugan": frozenset({Access.INVERTED}),
+    "zdelete": frozenset({Access.INVERTED}),
+    "mask": frozenset(),
 }
 """The thesis' table of what each method may use."""
 

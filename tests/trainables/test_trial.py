@@ -406,6 +406,8 @@ class TestRecord:
             "forget_batch_size": 32,
             "retain_batch_size": 64,
             "direction": "reference",
+            "batch_norm": "train",
+            "layers": "all",
         }
         assert (outcome.method, outcome.seed, outcome.state) == ("mugan", 11, State.COMPLETE)
 

@@ -206,7 +206,7 @@ class TestIdentity:
         expected = {
             "base": "89efd77daf2c5e1234ce",
             "retrained": "f6d92d05492972651474",
-            "reference": "54e3c022a165f96cd197",
+            "reference": "06bbc21b162f37697938",
             "gan 0": "2157a2f2002590691688",
             "inverted generator 0": "cabe0a4c0b6c7e583f6b",
         }

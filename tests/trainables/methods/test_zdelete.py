@@ -124,7 +124,7 @@ def test_a_pass_shows_all_images_and_what_the_original_says_of_them() -> None:
 
 
 def test_it_learns_the_target_in_its_features_and_leaves_the_head() -> None:
-    model, method = base(), few(learning_rate=3e-3, epochs=15, batch_size=16)
+    model, method = base(), few(learning_rate=3e-3, epochs=15, batch_size=16, layers=5)
     images = method.images(granted(Numbered()), rng(4))
     before = state(model)
 
