@@ -157,7 +157,7 @@ def test_a_study_needs_nothing_but_weights(
     given = ("study.toml", "--zero-shot", "--weights", "base.safetensors", "--forget", "1")
     done = guarded.forgetune("run", *given, "--trials", "3", "--save", "out.safetensors")
     assert done.returncode == 0, done.stderr
-    rows = results.scan(tmp_path / "results", "zmugan-base-allcnn-forget-1").to_pylist()
+    rows = results.scan(tmp_path / "results", "zdelete-base-allcnn-forget-1").to_pylist()
     assert [(row["state"], row["zero_shot"]) for row in rows] == [("complete", True)] * 3
     assert {(row["objective"], row["dataset"]) for row in rows} == {("synthetic", "none")}
     real = [name for name in METRICS if not name.startswith("synthetic")]

@@ -104,7 +104,7 @@ ZeroShot = Annotated[
     bool,
     typer.Option(
         "--zero-shot",
-        help="no dataset at all: zMuGAN (or --method) on --weights, steered by synthetic images",
+        help="no dataset at all: zdelete (or --method) on --weights, steered by synthetic images",
     ),
 ]
 Set = Annotated[
@@ -200,7 +200,7 @@ def _pixels(text: str) -> list[int]:
 def zero_shot(overrides: dict[str, Any]) -> dict[str, Any]:
     """No dataset, and what follows from that; what was given otherwise is refused later."""
     without = {"dataset": "none", **overrides.get("scenario", {})}
-    return {"method": "zmugan", "objective": "synthetic", **overrides, "scenario": without}
+    return {"method": "zdelete", "objective": "synthetic", **overrides, "scenario": without}
 
 
 @contextmanager

@@ -49,7 +49,8 @@ class ZDelete:
     The head stays, so the features themselves must leave the forgotten class: a head that learns
     switches its output off, and the class can be told from the features as before. Images of
     generators are unlike real ones: batch norms that follow them lose what real ones look like, and
-    so do early layers that learn from them. Yields after each epoch.
+    so do early layers that learn from them. Reports what the original calls the images, by class.
+    Yields after each epoch.
     """
 
     learning_rate: float = 1e-3
@@ -84,7 +85,10 @@ class ZDelete:
     def plan(self, model: nn.Module, access: Granted, rng: torch.Generator) -> Plan:
         """An epoch is a pass over all images."""
         images = self.images(access, rng)
-        wanted = without_classes(predict(model, images), access.forget_classes).clone()
+        taught = predict(model, images)
+        counts = torch.bincount(taught.argmax(dim=1), minlength=access.num_classes)
+        access.report(samples_by_class=counts.tolist())
+        wanted = without_classes(taught, access.forget_classes).clone()
         optimizer = adam(parameters_of(model, self.layers, self.head), self.learning_rate)
         for _ in range(self.epochs):
             others = (wanted,)
