@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,9 @@ from trainables.errors import ForgetuneError
 from trainables.scenario import Places
 from trainables.shipping import Shipment
 from trainables.workbench import Workbench, prepare_part
+
+AGAIN_SECONDS = 0.5
+"""Time between two attempts to interrupt a part."""
 
 TICK_SECONDS = 1.0
 """Time between two calls of `tick` while parts are built."""
@@ -101,10 +105,11 @@ def _stop(tasks: list[Any]) -> None:
     Each is interrupted, as by Ctrl-C, and may tidy up. To kill their workers (`force`) may take
     this process down with them: a check of Ray's own fails.
     """
-    for task in tasks:
-        ray.cancel(task, force=False)
-    if tasks:
-        ray.wait(tasks, num_returns=len(tasks), timeout=STOP_SECONDS)
+    deadline = time.monotonic() + STOP_SECONDS
+    while tasks and time.monotonic() < deadline:
+        for task in tasks:  # again and again: one that is just beginning may not hear it
+            ray.cancel(task, force=False)
+        _, tasks = ray.wait(tasks, num_returns=len(tasks), timeout=AGAIN_SECONDS)
 
 
 def _result(reference: Any, names: Sequence[str]) -> dict[str, dict[str, Any]]:
