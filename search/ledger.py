@@ -421,6 +421,8 @@ class Ledger:
             for key in ("dataset_fingerprint", "space_fingerprint"):
                 if not changed and described.get(key) != mine[key]:
                     changed.append(f"{key}: {described.get(key)} -> {mine[key]}")
+                    if key == "space_fingerprint":  # of an earlier version of the method's space
+                        changed += _other_bounds(described.get("space"), mine["space"])
             if changed:
                 options = keeping_split(before, changed)
                 going_on = f", or go on with the validation images it has ({options})"
@@ -684,6 +686,16 @@ class Ledger:
                 worst = [WORST[name] for name in names]
                 return TrialState.COMPLETE, worst, dict.fromkeys(constraints, 100.0)
         return TrialState.FAIL, None, {}
+
+
+def _other_bounds(before: Any, after: Mapping[str, str]) -> list[str]:
+    """What varies over something else than it did, as two descriptions of a space have it."""
+    known = before if isinstance(before, Mapping) else {}
+    return [
+        f"{name}: {known.get(name, 'fixed')} -> {after.get(name, 'fixed')}"
+        for name in sorted({*known, *after})
+        if known.get(name) != after.get(name)
+    ]
 
 
 logging.getLogger("filelock").setLevel(logging.ERROR)

@@ -98,7 +98,8 @@ def repeated(spec: StudySpec, name: str, count: int, values: Mapping[str, Any]) 
         "time_budget": None,
         "seed": (spec.seed + 1) % (MOST_SEED + 1),
         "pool_samples": False,  # samples are a part of what may differ from time to time
-        "space": dict(values),
+        # What a trial of an earlier version does not name had its default, and must not vary here.
+        "space": {**methods.hyperparameters(spec.method), **values},
     }
     return spec.model_copy(update=changes)
 

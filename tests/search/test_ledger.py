@@ -822,6 +822,9 @@ def test_a_space_that_changed_with_the_program_is_refused(
     with pytest.raises(InvalidRequest) as caught, open_ledger(tmp_path, method="finetune"):
         pass
     assert "space_fingerprint: " in only_line(str(caught.value))
+    message = only_line(str(caught.value))
+    assert "batch_norm: one of train, frozen -> fixed; " in message
+    assert "epochs: 1..10 (linear, whole) -> 1..99 (linear, whole); " in message
 
 
 def test_the_description_says_what_the_study_is(tmp_path: Path, folder: Path) -> None:

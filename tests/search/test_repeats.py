@@ -24,12 +24,14 @@ from search.repeats import (
     confirmed_name,
     named_origin,
     origins,
+    repeated,
     run,
 )
+from search.space import SearchSpace
 from search.spec import StudySpec, resolve, validate
 from search.study import Study
 from search.targets import forget_each
-from tests.search.toys import only_line, open_ledger, settle, toy_row, toy_spec
+from tests.search.toys import NOWHERE, only_line, open_ledger, settle, toy_row, toy_spec
 from trainables.errors import InvalidRequest
 from trainables.scenario import Places
 
@@ -218,3 +220,10 @@ def test_only_studies_of_one_scenario_are_compared(tmp_path: Path) -> None:
         "studies a and b are of different scenarios (forget [3] and [5]) and cannot be compared"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_varies_in_the_repeats_of_a_trial_that_an_earlier_version_made() -> None:
+    spec = resolve(StudySpec(method="finetune"), NOWHERE)
+    again = repeated(spec, "again", 2, {"learning_rate": 1e-4, "epochs": 1, "batch_size": 64})
+    assert again.space["batch_norm"] == "train"
+    assert SearchSpace(again.method, again.space).distributions == {}
