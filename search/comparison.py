@@ -13,7 +13,7 @@ from search.analysis.best import by_gap, why_none
 from search.analysis.compare import Entry, Row, choose
 from search.progress import Progress
 from search.repeats import CONFIRMED, Origin, confirmed_name, repeated, run
-from search.scenarios import reference
+from search.scenarios import reference, short
 from search.spec import StudySpec
 from search.study import Study
 from search.tables import hyperparameters
@@ -38,18 +38,20 @@ def compare(
     """An entry for each specification, after those of the original and the retrained model and of
     the control, unless that is among them.
 
-    Studies that are there are continued, and repeats that settled are not run again. Each of the
-    `top` configurations is run with `seeds` unlearning seeds on each of `base_seeds` base models;
-    the one with the smallest mean of what steered the search is the method's. A method whose search
-    fails keeps its entry, with the reason. Raises InvalidRequest for specifications that cannot be
-    run or are of several scenarios and KeyboardInterrupt for a run that was interrupted.
+    Studies that are there are continued, and repeats that settled are not run again. The anamnesis
+    index, which costs more than a trial and steers nothing, is measured of the repeats alone. Each
+    of the `top` configurations is run with `seeds` unlearning seeds on each of `base_seeds` base
+    models; the one with the smallest mean of what steered the search is the method's. A method
+    whose search fails keeps its entry, with the reason. Raises InvalidRequest for specifications
+    that cannot be run or are of several scenarios and KeyboardInterrupt for a run that was
+    interrupted.
     """
     entries: list[Entry] = []
     references: list[Entry] = []
     # What cannot be asked for at all is refused before anything runs.
-    studies = [Study(spec, root=root, places=places) for spec in specs]
+    studies = [Study(without_relearning(spec), root=root, places=places) for spec in specs]
     _check_one_scenario(studies)
-    for study in studies:
+    for study, asked in zip(studies, specs, strict=True):
         spec = study.spec
         try:
             Progress(console).say(
@@ -61,19 +63,20 @@ def compare(
             if not best:
                 entries.append(Entry(spec.method, reason=why_none(table)))
                 continue
-            found = []
+            repeats: list[list[Study]] = []
             for rank, row in enumerate(best, start=1):
                 Progress(console).say(
                     f"{spec.method}: repeating configuration {rank} of {len(best)}"
                 )
-                found.append(_confirmed(study, row, seeds, base_seeds, console))
+                repeats.append(_repeats(study, asked, row, seeds, base_seeds, console))
+            found = [_entry(*pair, seeds) for pair in zip(best, repeats, strict=True)]
             entries.append(choose(found))
-            references = references or _references(study)
+            references = references or _references(repeats[0][0])
         except ForgetuneError as error:
             Progress(console).say(f"{spec.method}: {error}")
             entries.append(Entry(spec.method, reason=str(error)))
-    if any(entry.control and entry.repeats for entry in entries):
-        references = [entry for entry in references if not entry.control]
+    measured = {entry.name for entry in entries if entry.repeats}
+    references = [entry for entry in references if entry.name not in measured]
     return [*references, *entries]
 
 
@@ -93,21 +96,48 @@ def _check_one_scenario(studies: Sequence[Study]) -> None:
             )
 
 
-def _confirmed(study: Study, row: Row, seeds: int, base_seeds: int, console: Console) -> Entry:
-    """The repeats of one configuration."""
-    repeats: list[Row] = []
+def without_relearning(spec: StudySpec) -> StudySpec:
+    """The study, its trials not measured by the anamnesis index."""
+    return spec.model_copy(update={"metrics": [m for m in spec.metrics if m != "anamnesis"]})
+
+
+def _repeats(
+    study: Study, asked: StudySpec, row: Row, seeds: int, base_seeds: int, console: Console
+) -> list[Study]:
+    """The repeats of one configuration, with the metrics that were asked for: a study of each base
+    model."""
+    studies = []
     for base_seed in range(base_seeds):
         scenario = study.spec.scenario
         other = (scenario.seed + base_seed) % (MOST_SEED + 1)
         scenario = scenario.model_copy(update={"seed": other})
         name = confirmed_name(study.name, row["number"], scenario.seed)
         spec = repeated(study.spec, name, seeds, hyperparameters(dict(row)))
-        spec = spec.model_copy(update={"scenario": scenario})
+        spec = spec.model_copy(update={"scenario": scenario, "metrics": asked.metrics})
         origin = Origin(study.name, row["number"])
-        repeat = run(spec, study.root / CONFIRMED, study.places, console, origin)
-        repeats += repeat.results().slice(0, seeds).to_pylist()
-    method, values = study.spec.method, json.loads(row["params_json"])
-    return Entry(method, repeats, values, control=methods.is_control(method))
+        studies.append(run(spec, study.root / CONFIRMED, study.places, console, origin))
+    return studies
+
+
+def _entry(row: Row, repeats: Sequence[Study], seeds: int) -> Entry:
+    rows = [row for study in repeats for row in study.results().slice(0, seeds).to_pylist()]
+    method, values = repeats[0].spec.method, json.loads(row["params_json"])
+    return Entry(method, rows, values, control=methods.is_control(method))
+
+
+def made_with(study: Study, top: int, seeds: int, base_seeds: int) -> str:
+    """What a table is worth little without, in a line: data, model, searches, seeds, versions."""
+    scenario, described = study.spec.scenario, results.described(study.folder)
+    found = described.get("versions", {})
+    versions = ", ".join(f"{name} {version}" for name, version in found.items())
+    bases = f"base seed {scenario.seed}"
+    if base_seeds > 1:
+        bases = f"base seeds {scenario.seed} to {scenario.seed + base_seeds - 1}"
+    return (
+        f"On {short(scenario.dataset)}, {scenario.model}, forgetting {study.forgotten}: "
+        f"searches of {study.spec.trials} trials (seed {study.spec.seed}), the best {top} "
+        f"configurations of each repeated with {seeds} unlearning seeds, {bases}; {versions}."
+    )
 
 
 def _references(study: Study) -> list[Entry]:

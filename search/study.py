@@ -264,7 +264,7 @@ class Study:
 
         bench, allotment, spent, fleet = self._prepare(shown, depot)
         ledger.class_names = bench.classes
-        ledger.record_references(bench.references)
+        ledger.record_references(bench.measured(measured(self.spec)))
         ledger.record(
             {
                 "classes": list(bench.classes),

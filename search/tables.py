@@ -147,9 +147,10 @@ def as_toml(row: Row, spec: Mapping[str, Any]) -> str:
     return heading + tomli_w.dumps(fixed)
 
 
-def comparison(entries: Sequence[Entry], repeated: str) -> Table:
-    """One line per method, means and deviations over its repeats; best values in bold."""
-    found = sheet(entries)
+def comparison(entries: Sequence[Entry], repeated: str, remark: str = "") -> Table:
+    """One line per method, means and deviations over its repeats; best values in bold; what was
+    compared in a `remark` below."""
+    found = sheet(entries, remark)
     lines = [
         replace(line, remark=line.remark or _configuration(entry))
         for entry, line in zip(entries, found.lines, strict=True)

@@ -18,7 +18,7 @@ from trainables import methods
 from trainables.access import ZERO_SHOT, Granted
 from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTimeout, unknown
 from trainables.fused import Stack, run_together
-from trainables.metrics.anamnesis import anamnesis_index
+from trainables.metrics import anamnesis
 from trainables.metrics.evaluate import Answers, Measured, answers_of
 from trainables.metrics.gap import distances
 from trainables.models.classifier import Classifier, full_precision
@@ -261,7 +261,7 @@ def _measure(
         metrics = {**found, **workbench.comparison(model, answers)}
         metrics |= distances(metrics, workbench.references["retrained"])
     if "anamnesis" in expensive:
-        metrics |= _anamnesis(workbench, model)
+        metrics |= anamnesis.figures(workbench.relearn(model), workbench.retrained_relearning)
     if "synthetic" in expensive:
         metrics |= workbench.synthetic(answers)
     return Measured(metrics, by_class)
@@ -278,17 +278,6 @@ def _on_validation(
     if "synthetic" in expensive:
         metrics |= workbench.synthetic(answers)
     return {name: metrics[name] for name in CURVE if name in metrics}
-
-
-def _anamnesis(workbench: Workbench, model: nn.Module) -> dict[str, float]:
-    relearned = workbench.relearn(model)
-    reference = workbench.retrained_relearning
-    return {
-        "anamnesis_index": anamnesis_index(relearned, reference),
-        "relearn_steps": float(relearned.steps),
-        "relearn_seconds": relearned.seconds,
-        "relearn_capped": float(relearned.capped or reference.capped),
-    }
 
 
 def _classify(error: Exception) -> State:

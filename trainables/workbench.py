@@ -37,6 +37,7 @@ from trainables.generators.sampling import (
     share_classified_as,
 )
 from trainables.methods.mask import Mask
+from trainables.metrics import anamnesis
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.anamnesis import Relearning, relearn
 from trainables.metrics.compare import Comparison
@@ -203,7 +204,13 @@ class Workbench:
     @cached_property
     def retrained_relearning(self) -> Relearning:
         """The same of the retrained model, measured once per scenario."""
-        return Relearning(**self._artifact("relearning").facts)
+        return self._relearnings["retrained"]
+
+    @cached_property
+    def _relearnings(self) -> dict[str, Relearning]:
+        """Of the models that every trial is compared with."""
+        facts = self._artifact("relearning").facts
+        return {name: Relearning(**found) for name, found in facts.items()}
 
     @cached_property
     def synthetic(self) -> SyntheticEvaluator:
@@ -229,6 +236,16 @@ class Workbench:
             return {}
         facts = self._artifact("reference").facts
         return {name: dict(facts[name]) for name in REFERENCES if name in facts}
+
+    def measured(self, expensive: tuple[str, ...]) -> dict[str, dict[str, float]]:
+        """`references`, with the expensive metrics that a study asks for and that they have."""
+        if "anamnesis" not in expensive or not self.has_data:
+            return self.references
+        relearned = self._relearnings
+        return {
+            name: {**metrics, **anamnesis.figures(relearned[name], relearned["retrained"])}
+            for name, metrics in self.references.items()
+        }
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -491,7 +508,7 @@ class Workbench:
             "retrained": self._retrain,
             LOG: self._record_log,
             "reference": self._measure_references,
-            "relearning": lambda: ({}, asdict(self.relearn(self.retrained))),
+            "relearning": self._measure_relearning,
         }
         if name.startswith(GAN):
             builders[name] = partial(self._train_gan, name)
@@ -576,14 +593,21 @@ class Workbench:
 
     def _measure_references(self) -> Built:
         facts: dict[str, Any] = {"by_class": {}}
-        found = {"retrained": self.retrained, "base": self.base, "control": self._control()}
-        for name, model in found.items():
-            if model is not None:
-                answers = answers_of(model)
-                metrics, facts["by_class"][name] = self.evaluator.measure(answers)
-                facts[name] = {**metrics, **self.comparison(model, answers)}
-                facts[name] |= distances(metrics, facts["retrained"])
+        for name, model in self._compared().items():
+            answers = answers_of(model)
+            metrics, facts["by_class"][name] = self.evaluator.measure(answers)
+            facts[name] = {**metrics, **self.comparison(model, answers)}
+            facts[name] |= distances(metrics, facts["retrained"])
         return {}, facts
+
+    def _measure_relearning(self) -> Built:
+        return {}, {name: asdict(self.relearn(model)) for name, model in self._compared().items()}
+
+    def _compared(self) -> dict[str, nn.Module]:
+        """The models that every trial is compared with, the retrained one first."""
+        control = self._control()
+        found = {"retrained": self.retrained, "base": self.base}
+        return found if control is None else {**found, "control": control}
 
     def _control(self) -> nn.Module | None:
         """What forgets nothing and has good figures; None of a model that cannot be masked."""

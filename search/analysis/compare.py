@@ -48,14 +48,20 @@ COLUMNS = (
     Column("MIA", _metric("test_mia"), _nearest),
     Column("probe", _metric("test_probe"), _nearest),
     *(Column(heading, _metric(f"test_{name}"), _smallest) for name, heading in GAPS.items()),
+    Column("relearning", _metric("relearn_steps"), _nearest),
     Column("AIN", _metric("anamnesis_index"), lambda value, _: abs(value - 1), 2),
     Column("seconds", lambda row: row.get("unlearn_seconds"), _smallest, 2),
     Column("with preparation", _with_preparation, _smallest),
 )
-"""Accuracies, MIA and probe in percent on test images, which chose nothing; gaps in points."""
+"""Accuracies, MIA and probe in percent on test images, which chose nothing; gaps in points;
+relearning in steps."""
 
 CONTROL = "control: an output switched off"
 """What stands beside the line of the method that forgets nothing."""
+
+
+YARDSTICKS = ("original", "retrain")
+"""Methods that are only there to compare with, though they can be asked for like others."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Entry:
     @property
     def competes(self) -> bool:
         """Whether it can be the best: what is only there to compare with cannot."""
-        return not self.reference and not self.control
+        return not self.reference and not self.control and self.name not in YARDSTICKS
 
 
 def mean_gap(repeats: Sequence[Row]) -> float | None:
@@ -117,8 +123,9 @@ def _cell(column: Column, entry: Entry) -> Cell:
     return cell(values, column.digits)
 
 
-def sheet(entries: Sequence[Entry]) -> Sheet:
-    """The comparison as a table: a line for each entry, with the reason where there is one."""
+def sheet(entries: Sequence[Entry], remark: str = "") -> Sheet:
+    """The comparison as a table: a line for each entry, with the reason where there is one, and a
+    `remark` on all of it."""
     lines = [
         Line(
             [entry.name],
@@ -129,7 +136,8 @@ def sheet(entries: Sequence[Entry]) -> Sheet:
         for entry, line in zip(entries, cells(entries), strict=True)
     ]
     headings = [column.heading for column in COLUMNS]
-    return Sheet(["method"], headings, lines, remarks=remarks(entries))
+    said = [*remarks(entries), *([remark] if remark else [])]
+    return Sheet(["method"], headings, lines, remarks=said)
 
 
 def remarks(entries: Sequence[Entry]) -> list[str]:

@@ -100,6 +100,7 @@ def compare(
 
     from search import comparison, tables
     from search.analysis.compare import sheet
+    from search.study import Study
     from trainables import methods as known
 
     _check_form(style, output)
@@ -129,7 +130,10 @@ def compare(
     repeated = f"{seeds} unlearning seeds" + (
         f" on each of {base_seeds} base models" if base_seeds > 1 else ""
     )
-    _present(sheet(entries), style, output, tables.comparison(entries, repeated))
+    compared = Study(wanted[0], root=results, places=places)
+    remark = comparison.made_with(compared, top, seeds, base_seeds)
+    shown = sheet(entries, remark)
+    _present(shown, style, output, tables.comparison(entries, repeated, remark))
     _check_any_complete(row for entry in entries if not entry.reference for row in entry.repeats)
 
 

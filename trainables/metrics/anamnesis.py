@@ -95,3 +95,14 @@ def anamnesis_index(unlearned: Relearning, retrained: Relearning) -> float:
     capped this is a bound: say so beside it.
     """
     return unlearned.steps / retrained.steps
+
+
+def figures(unlearned: Relearning, retrained: Relearning) -> dict[str, float]:
+    """What a row holds of relearning: the index, the steps, the seconds they took, and 1 where the
+    index is only a bound."""
+    return {
+        "anamnesis_index": anamnesis_index(unlearned, retrained),
+        "relearn_steps": float(unlearned.steps),
+        "relearn_seconds": unlearned.seconds,
+        "relearn_capped": float(unlearned.capped or retrained.capped),
+    }
