@@ -15,8 +15,8 @@ import numpy as np
 
 from trainables.errors import DataError, InvalidRequest
 
-ALLCNN_CHANNELS = 96
-"""Channels of AllCNN's first convolution at width 1; its last has twice as many."""
+CHANNELS = {"allcnn": (96, 192), "vgg16": (64, 512), "resnet9": (64, 512)}
+"""Of each model's first convolution and of its last one, at width 1."""
 
 FIRST_CONVOLUTION = ("features.0.0.weight", "features.0.weight")
 
@@ -68,16 +68,17 @@ class Weights:
         return self._shape("classifier.weight", dimensions=2)[0]
 
     def width(self, model: str) -> float:
-        """The factor on the channels of `model` (AllCNN; 1 for all others).
+        """The factor on the channels of `model`; 1 where it is none of ours.
 
         Channels are rounded, so several factors give the same model; this is one of them.
         """
-        if model != "allcnn":
+        if model not in CHANNELS:
             return 1.0
-        layers = (
-            (self._shape(*FIRST_CONVOLUTION, dimensions=4)[0], ALLCNN_CHANNELS),
-            (self._shape("classifier.weight", dimensions=2)[1], 2 * ALLCNN_CHANNELS),
+        found = (
+            self._shape(*FIRST_CONVOLUTION, dimensions=4)[0],
+            self._shape("classifier.weight", dimensions=2)[1],
         )
+        layers = list(zip(found, CHANNELS[model], strict=True))
         low = max((found - 0.5) / channels for found, channels in layers)
         high = min((found + 0.5) / channels for found, channels in layers)
         return (low + high) / 2

@@ -241,10 +241,10 @@ class Workbench:
         """`references`, with the expensive metrics that a study asks for and that they have."""
         if "anamnesis" not in expensive or not self.has_data:
             return self.references
-        relearned = self._relearnings
+        steps = self._relearnings
+        found = {name: anamnesis.figures(steps[name], steps["retrained"]) for name in steps}
         return {
-            name: {**metrics, **anamnesis.figures(relearned[name], relearned["retrained"])}
-            for name, metrics in self.references.items()
+            name: {**figures, **found.get(name, {})} for name, figures in self.references.items()
         }
 
     @property
@@ -593,7 +593,10 @@ class Workbench:
 
     def _measure_references(self) -> Built:
         facts: dict[str, Any] = {"by_class": {}}
-        for name, model in self._compared().items():
+        models = {"retrained": self.retrained, "base": self.base}
+        if (control := self._control()) is not None:
+            models["control"] = control
+        for name, model in models.items():
             answers = answers_of(model)
             metrics, facts["by_class"][name] = self.evaluator.measure(answers)
             facts[name] = {**metrics, **self.comparison(model, answers)}
@@ -601,13 +604,9 @@ class Workbench:
         return {}, facts
 
     def _measure_relearning(self) -> Built:
-        return {}, {name: asdict(self.relearn(model)) for name, model in self._compared().items()}
-
-    def _compared(self) -> dict[str, nn.Module]:
-        """The models that every trial is compared with, the retrained one first."""
-        control = self._control()
-        found = {"retrained": self.retrained, "base": self.base}
-        return found if control is None else {**found, "control": control}
+        # Not the control's: with an output switched off it would take all the steps there are.
+        models = {"retrained": self.retrained, "base": self.base}
+        return {}, {name: asdict(self.relearn(model)) for name, model in models.items()}
 
     def _control(self) -> nn.Module | None:
         """What forgets nothing and has good figures; None of a model that cannot be masked."""

@@ -55,7 +55,7 @@ Dataset = Annotated[
     typer.Option(help="see `forgetune datasets`; or a .npz file, or a folder of images"),
 ]
 Model = Annotated[Optional[str], typer.Option(help="allcnn, vgg16 or resnet9")]  # noqa: UP045
-Width = Annotated[Optional[float], typer.Option(help="factor on AllCNN's channels")]  # noqa: UP045
+Width = Annotated[Optional[float], typer.Option(help="factor on the model's channels")]  # noqa: UP045
 Forget = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(

@@ -165,10 +165,11 @@ class Evaluator:
         """Which of the samples (n,) are of the forget classes."""
         return torch.isin(samples.labels, self._forget)
 
-    def _fit_probe(self, answers: Answers) -> Probe | None:
-        """On as many images of D_r as there are to validate: test images have no say."""
+    def _fit_probe(self, answers: Answers, members: Tensor) -> Probe | None:
+        """On as many images of D_r, the first of `members` (n, c, h, w), as there are to validate:
+        test images have no say."""
         forgotten = answers.features(self.targets.images)
-        others = answers.features(max(self._members.values(), key=len))
+        others = answers.features(members)
         if forgotten is None or others is None:
             return None
         return fit_probe(forgotten, others[: len(self._members[""])])
@@ -182,7 +183,7 @@ class Evaluator:
             "train_retain_accuracy": accuracy(answers(most), self._labels[: len(most)]),
         }
         by_class: dict[str, list[float | None]] = {}
-        probe = self._fit_probe(answers)
+        probe = self._fit_probe(answers, most)
         for prefix in splits:
             samples = self.held_out[prefix]
             logits = answers(samples.images)

@@ -25,8 +25,8 @@ def build(
 ) -> nn.Module:
     """A freshly initialised classifier on the CPU; the same seed gives the same weights.
 
-    `image_shape` is (channels, height, width in pixels); `width` scales the channels where the
-    model allows it. Raises InvalidRequest for an unknown model or a size that it cannot take.
+    `image_shape` is (channels, height, width in pixels); `width` scales the channels. Raises
+    InvalidRequest for an unknown model or a size that it cannot take.
     """
     if name not in MODELS:
         raise InvalidRequest(unknown("model", name, MODELS))

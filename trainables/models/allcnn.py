@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from trainables.errors import InvalidRequest
-from trainables.models.classifier import Classifier
+from trainables.models.classifier import Classifier, scaled
 
 
 def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -25,9 +25,7 @@ class AllCNN(Classifier):
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, width: float) -> None:
         super().__init__()
-        narrow, wide = round(96 * width), round(192 * width)
-        if narrow < 1:
-            raise InvalidRequest(f"width {width:g} leaves AllCNN no channels; possible: 0.011 up")
+        narrow, wide = (scaled(channels, width, "AllCNN") for channels in (96, 192))
         if min(image_shape[1:]) < 4:
             raise InvalidRequest(f"AllCNN needs images of at least 4x4, not {image_shape[1:]}")
         self.features = nn.Sequential(

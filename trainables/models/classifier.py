@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+from trainables.errors import InvalidRequest
 
 
 class Classifier(nn.Module):
@@ -54,3 +57,13 @@ def full_precision(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.autocast_to = before
+
+
+def scaled(channels: int, width: float, model: str) -> int:
+    """Channels of a layer that has this many at width 1. Raises InvalidRequest where none are left,
+    in a model's first and narrowest layer."""
+    found = round(channels * width)
+    if found < 1:
+        least = math.ceil(1000 * 0.5 / channels) / 1000
+        raise InvalidRequest(f"width {width:g} leaves {model} no channels; possible: {least:g} up")
+    return found

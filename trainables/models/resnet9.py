@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trainables.errors import InvalidRequest
-from trainables.models.classifier import Classifier
+from trainables.models.classifier import Classifier, scaled
 
 
 def _block(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
@@ -32,25 +32,24 @@ class ResNet9(Classifier):
     """Four convolutions of 64 to 512 channels, two residual pairs, a global max-pool, one linear
     layer.
 
-    6,573,130 parameters at 3x32x32 and 10 classes. Maps (n, c, h, w) to logits (n, num_classes).
-    Needs images of at least 8x8.
+    6,573,130 parameters at 3x32x32, 10 classes and width 1, which scales all channels. Maps
+    (n, c, h, w) to logits (n, num_classes). Needs images of at least 8x8.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, width: float) -> None:
         super().__init__()
-        if width != 1:
-            raise InvalidRequest(f"resnet9 has one width, 1 (not {width:g}); narrow allcnn instead")
         if min(image_shape[1:]) < 8:
             raise InvalidRequest(f"ResNet9 needs images of at least 8x8, not {image_shape[1:]}")
+        first, second, third, last = (scaled(n, width, "ResNet9") for n in (64, 128, 256, 512))
         self.features = nn.Sequential(
-            _block(image_shape[0], 64),
-            _block(64, 128, pool=True),
-            _Residual(128),
-            _block(128, 256, pool=True),
-            _block(256, 512, pool=True),
-            _Residual(512),
+            _block(image_shape[0], first),
+            _block(first, second, pool=True),
+            _Residual(second),
+            _block(second, third, pool=True),
+            _block(third, last, pool=True),
+            _Residual(last),
         )
-        self.classifier = nn.Linear(512, num_classes)
+        self.classifier = nn.Linear(last, num_classes)
 
     def pooled(self, maps: Tensor) -> Tensor:
         return maps.amax(dim=(2, 3))

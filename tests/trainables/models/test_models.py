@@ -43,6 +43,14 @@ def test_the_width_of_allcnn_scales_its_channels(channels: int, classes: int, pa
     assert parameters(model) == expected
 
 
+@pytest.mark.parametrize("name", ["vgg16", "resnet9"])
+def test_the_width_scales_the_channels_of_each_layer(name: str) -> None:
+    full, half = (models.build(name, CIFAR, 10, width, seed=0) for width in (1.0, 0.5))
+    expected = [layer.out_channels // 2 for layer in convolutions(full)]
+    assert [layer.out_channels for layer in convolutions(half)] == expected
+    assert half(torch.zeros(2, *CIFAR)).shape == (2, 10)
+
+
 def test_the_layers_of_allcnn_are_those_of_the_thesis() -> None:
     layers = convolutions(models.build("allcnn", CIFAR, 10, 1.0, seed=0))
     assert [layer.out_channels for layer in layers] == [96, 96] + [192] * 6
@@ -150,8 +158,8 @@ class TestSeeds:
         ("alcnn", CIFAR, 1.0, "unknown model 'alcnn'; did you mean 'allcnn'"),
         ("allcnn", CIFAR, 0.001, "width 0.001 leaves AllCNN no channels"),
         ("allcnn", (1, 3, 8), 1.0, "at least 4x4"),
-        ("vgg16", CIFAR, 0.5, "vgg16 has one width, 1"),
-        ("resnet9", CIFAR, 0.5, "resnet9 has one width, 1"),
+        ("vgg16", CIFAR, 0.007, "width 0.007 leaves VGG16 no channels; possible: 0.008 up"),
+        ("resnet9", CIFAR, 0.007, "width 0.007 leaves ResNet9 no channels; possible: 0.008 up"),
         ("resnet9", (1, 7, 8), 1.0, "at least 8x8"),
     ],
 )
