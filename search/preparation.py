@@ -13,7 +13,6 @@ import ray
 from search.scheduling import Allotment
 from search.space import SearchSpace
 from search.spec import StudySpec, measured
-from trainables import methods
 from trainables.errors import ForgetuneError
 from trainables.scenario import Places
 from trainables.shipping import Shipment
@@ -39,9 +38,8 @@ Report = Callable[[str, dict[str, Any], int, int], None]
 
 def parts(bench: Workbench, spec: StudySpec) -> list[list[str]]:
     """Names of the artifacts that the study's trials can need, in stages."""
-    generators = SearchSpace(spec.method, spec.space).largest("generators") or 0
-    needs = methods.make(spec.method, {}).needs
-    return bench.prerequisites(needs, measured(spec), generators)
+    space = SearchSpace(spec.method, spec.space)
+    return bench.prerequisites(space.needs, measured(spec), space.largest("generators") or 0)
 
 
 def prepare(

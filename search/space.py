@@ -232,11 +232,14 @@ class SearchSpace:
         # Ranges and choices are tried at both ends, so that an impossible one is refused here.
         probe = _Probe()
         lowest = self.suggest(probe)
-        methods.make(method, lowest)
         self.distributions: dict[str, BaseDistribution] = probe.distributions
-        for name, distribution in self.distributions.items():
-            for value in _ends(distribution):
-                methods.make(method, {**lowest, name: value})
+        tried = [methods.make(method, lowest)] + [
+            methods.make(method, {**lowest, name: value})
+            for name, distribution in self.distributions.items()
+            for value in _ends(distribution)
+        ]
+        self.needs = frozenset().union(*(made.needs for made in tried))
+        """What some trial may touch."""
 
     def suggest(self, trial: Any) -> dict[str, Any]:
         """Hyperparameters of one trial, from an Optuna trial (or one in its shape)."""

@@ -466,7 +466,7 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None, places: Plac
         )
     from trainables.access import ZERO_SHOT
 
-    needs = methods.make(spec.method, {}).needs
+    needs = SearchSpace(spec.method, spec.space).needs
     if not needs <= ZERO_SHOT:
         raise InvalidRequest(
             f"{spec.method} needs {', '.join(sorted(needs))}; `forgetune methods` says which need "
@@ -621,13 +621,15 @@ def pool_seed(spec: StudySpec) -> int | None:
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """`key: old -> new` for all that says what a study is and is not the same.
 
-    What `before` does not name has its default: an earlier version may not have known it.
+    What `before` does not name has its default: an earlier version may not have known it. How the
+    base model is inverted is no part of a study that does not invert it.
     """
     before = stored(before)
     with contextlib.suppress(InvalidRequest):
         before = validate(before).model_dump(mode="json")
     lines = []
-    for key in sorted({*before, *after} - {*EXECUTION, "name"}):
+    ignored = {*EXECUTION, "name", *([] if _inverts(before) or _inverts(after) else ["inversion"])}
+    for key in sorted({*before, *after} - ignored):
         old, new = before.get(key), after.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             lines += [
@@ -638,6 +640,19 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
         elif old != new:
             lines.append(f"{key}: {old} -> {new}")
     return lines
+
+
+def _inverts(described: Mapping[str, Any]) -> bool:
+    """Whether the base model is inverted for the study of a stored specification; so, where that
+    cannot be told."""
+    try:
+        spec = validate(described)
+        needs = SearchSpace(spec.method, spec.space).needs
+    except InvalidRequest:
+        return True
+    from trainables.access import Access
+
+    return "synthetic" in measured(spec) or Access.INVERTED in needs
 
 
 def keeping_split(before: Mapping[str, Any], changed: Sequence[str]) -> str:

@@ -25,9 +25,6 @@ A layer is a module with a weight of two or more dimensions of its own (a convol
 layer), in the order in which the model registers them; what else has parameters, as a norm has,
 goes with the layer before it, or the first."""
 
-Head = Literal["train", "frozen"]
-"""Whether the last layer learns too. Where it stays, only features can change what is answered."""
-
 
 def check_learning(batch_norm: str, layers: Layers) -> None:
     """Raises InvalidRequest for what is neither."""
@@ -36,9 +33,11 @@ def check_learning(batch_norm: str, layers: Layers) -> None:
         raise InvalidRequest(f"layers is {layers!r}; possible: all, or a whole number from 1 up")
 
 
-def parameters_of(model: nn.Module, layers: Layers, head: Head = "train") -> list[nn.Parameter]:
-    """The parameters of the last `layers` layers, in the model's order; with a frozen head, of
-    those before it (of the head where there are none)."""
+def parameters_of(
+    model: nn.Module, layers: Layers, before_head: bool = False
+) -> list[nn.Parameter]:
+    """The parameters of the last `layers` layers, in the model's order; or of those before the last
+    one (of that where there are none): then only features can change what is answered."""
     found: list[list[nn.Parameter]] = [[]]
     begun = False  # what comes before the first layer goes with it
     known: set[int] = set()  # a parameter that two modules share belongs to the first
@@ -50,7 +49,7 @@ def parameters_of(model: nn.Module, layers: Layers, head: Head = "train") -> lis
             found.append([])
         begun |= is_layer
         found[-1] += own
-    if head == "frozen" and len(found) > 1:
+    if before_head and len(found) > 1:
         del found[-1]
     wanted = found if layers == "all" else found[-layers:]
     return [parameter for layer in wanted for parameter in layer]

@@ -92,6 +92,19 @@ def test_repeats_are_of_the_trials_that_were_repeated(tmp_path: Path) -> None:
     }
 
 
+def test_relearning_is_measured_of_repeats_alone(tmp_path: Path) -> None:
+    spec = toy_spec(name="a", method="mugan", trials=3, metrics=["anamnesis", "synthetic"])
+    compare([spec], tmp_path, PLACES, QUIET, top=1, seeds=1)
+    kinds = {
+        kind: [
+            results.described(results.study_folder(root, name))["spec"]["metrics"]
+            for name in results.study_names(root)
+        ]
+        for kind, root in (("search", tmp_path), ("repeats", tmp_path / CONFIRMED))
+    }
+    assert kinds == {"search": [["synthetic"]], "repeats": [["anamnesis", "synthetic"]]}
+
+
 def test_a_map_that_serves_two_studies_is_of_both_and_run_once(tmp_path: Path) -> None:
     for name in ("one", "two", "one"):
         spec = toy_spec(name=name, method="mugan")

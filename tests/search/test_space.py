@@ -21,6 +21,7 @@ from search.space import (
 )
 from tests.search.toys import only_line
 from trainables import methods
+from trainables.access import Access
 from trainables.errors import InvalidRequest
 
 MUGAN = {
@@ -434,6 +435,21 @@ def test_the_largest_value_of_a_hyperparameter_is_what_trials_can_draw(
     assert space.largest("generators") == expected
     drawn = {values["generators"] for values in draws(space, 200)}
     assert max(drawn) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "expected"),
+    [
+        ("zdelete", {}, {Access.INVERTED}),
+        ("zdelete", {"source": "gans"}, {Access.GANS}),
+        ("zdelete", {"source": ["inverted", "gans"]}, {Access.INVERTED, Access.GANS}),
+        ("finetune", {}, {Access.RETAIN}),
+    ],
+)
+def test_a_space_needs_what_some_trial_of_it_may_touch(
+    method: str, overrides: dict[str, Any], expected: set[Access]
+) -> None:
+    assert SearchSpace(method, overrides).needs == expected
 
 
 def test_the_largest_value_of_one_that_does_not_vary_is_its_default() -> None:

@@ -582,6 +582,28 @@ def changed(spec: StudySpec, **values: Any) -> list[str]:
     return differences(before, {**before, **values})
 
 
+@pytest.mark.parametrize(
+    ("values", "differ"),
+    [
+        ({"method": "finetune"}, False),
+        ({"method": "zmugan"}, True),
+        ({"method": "zdelete"}, True),
+        ({"method": "zdelete", "space": {"source": "gans"}}, False),
+        ({"method": "emmn"}, False),
+        ({"method": "emmn", "objective": "synthetic"}, True),
+        ({"method": "emmn", "metrics": ["synthetic"]}, True),
+    ],
+)
+def test_how_a_model_is_inverted_matters_to_studies_that_invert_it(
+    values: dict[str, Any], differ: bool
+) -> None:
+    """Its defaults have changed: other studies of before go on."""
+    now = validate(values).model_dump(mode="json")
+    before = {**now, "inversion": {**now["inversion"], "bn_weight": 0.0}}
+    expected = ["inversion.bn_weight: 0.0 -> 10.0"] if differ else []
+    assert differences(before, now) == expected
+
+
 def test_equal_specifications_have_no_differences() -> None:
     assert changed(resolve(StudySpec(), NOWHERE)) == []
 

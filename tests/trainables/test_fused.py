@@ -72,7 +72,7 @@ MEMBERS: dict[str, list[dict[str, Any]]] = {
     "zdelete": [
         {"learning_rate": 1e-3, "epochs": 2, "generators": 2, "samples_per_generator": 90},
         {"learning_rate": 1e-4, "epochs": 3, "generators": 1, "samples_per_generator": 90},
-        {"learning_rate": 1e-3, "epochs": 2, "generators": 2, "head": "train", "layers": 2},
+        {"learning_rate": 1e-3, "epochs": 2, "generators": 2, "head_epochs": 2, "layers": 2},
         {"learning_rate": 1e-3, "epochs": 1, "generators": 1, "batch_norm": "train"},
     ],
 }

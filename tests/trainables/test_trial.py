@@ -440,6 +440,15 @@ class TestRecord:
         assert outcome.metrics["anamnesis_index"] < 1
         assert outcome.metrics["relearn_capped"] == float(again.capped or reference.capped)
 
+    def test_models_that_trials_are_compared_with_relearn_too(self, bench: Workbench) -> None:
+        """All but the control, which never would."""
+        assert bench.measured(()) == bench.references
+        found = bench.measured(("anamnesis",))
+        assert found["retrained"]["relearn_steps"] == bench.retrained_relearning.steps
+        assert found["retrained"]["anamnesis_index"] == 1
+        assert found["base"]["relearn_steps"] == bench.relearn(bench.base).steps
+        assert found["control"] == bench.references["control"]
+
     def test_the_synthetic_metrics_are_measured_where_they_are_asked_for(
         self, bench: Workbench
     ) -> None:

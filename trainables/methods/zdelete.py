@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.learning import BatchNorm, Head, Layers, check_learning, parameters_of
+from trainables.learning import BatchNorm, Layers, check_learning, parameters_of
 from trainables.methods.bounds import check_at_least, check_one_of, check_positive
 from trainables.metrics.evaluate import predict
 from trainables.passes import PHASE_ENDS, Pass, Plan, run
@@ -44,13 +44,14 @@ def towards(outputs: Tensor, wanted: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ZDelete:
-    """DELETE's target on the images of every class, by the last layers before the head.
+    """DELETE's target on the images of every class: `epochs` by the last layers before the head,
+    then `head_epochs` by the head.
 
-    The head stays, so the features themselves must leave the forgotten class: a head that learns
-    switches its output off, and the class can be told from the features as before. Images of
-    generators are unlike real ones: batch norms that follow them lose what real ones look like, and
-    so do early layers that learn from them. Reports what the original calls the images, by class.
-    Yields after each epoch.
+    At first the head stays, so the features themselves must leave the forgotten class: a head that
+    learns switches its output off, and the class can be told from the features as before. Then it
+    ends what they left. Images of generators are unlike real ones: batch norms that follow them
+    lose what real ones look like, and so do early layers that learn from them. Reports what the
+    original calls the images, by class. Yields after each epoch.
     """
 
     learning_rate: float = 1e-3
@@ -58,7 +59,7 @@ class ZDelete:
     generators: int = 3
     samples_per_generator: int = 1000
     batch_size: int = 64
-    head: Head = "frozen"
+    head_epochs: int = 1
     layers: Layers = 2
     batch_norm: BatchNorm = "frozen"
     source: Source = "inverted"
@@ -66,11 +67,11 @@ class ZDelete:
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate)
         check_at_least(1, epochs=self.epochs, generators=self.generators)
+        check_at_least(0, head_epochs=self.head_epochs)
         check_at_least(
             2, samples_per_generator=self.samples_per_generator, batch_size=self.batch_size
         )
         check_one_of(get_args(Source), source=self.source)
-        check_one_of(get_args(Head), head=self.head)
         check_learning(self.batch_norm, self.layers)
 
     @property
@@ -89,13 +90,16 @@ class ZDelete:
         counts = torch.bincount(taught.argmax(dim=1), minlength=access.num_classes)
         access.report(samples_by_class=counts.tolist())
         wanted = without_classes(taught, access.forget_classes).clone()
-        optimizer = adam(parameters_of(model, self.layers, self.head), self.learning_rate)
-        for _ in range(self.epochs):
-            others = (wanted,)
-            yield Pass(
-                images, others, self.batch_size, towards, optimizer, batch_norm=self.batch_norm
-            )
-            yield PHASE_ENDS
+        features = parameters_of(model, self.layers, before_head=True)
+        head = parameters_of(model, layers=1)
+        for learning, epochs in ((features, self.epochs), (head, self.head_epochs)):
+            optimizer = adam(learning, self.learning_rate)
+            for _ in range(epochs):
+                others = (wanted,)
+                yield Pass(
+                    images, others, self.batch_size, towards, optimizer, batch_norm=self.batch_norm
+                )
+                yield PHASE_ENDS
 
     def images(self, access: Granted, rng: torch.Generator) -> Tensor:
         """As many of each generator, inverted, or of each class' GAN (n, c, h, w)."""

@@ -32,7 +32,7 @@ SHAPES = [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 20, 28)]
 DIGITS = (1, 8, 8)
 CLASSES = 3
 FEW = Inversion(steps=3, batch_size=8)
-CHEAP = Inversion(steps=100, batch_size=32)
+CHEAP = Inversion(steps=100, batch_size=32, bn_weight=0.0)
 
 
 def fresh(shape: tuple[int, int, int], output: str = "tanh", classes: int = CLASSES) -> Generator:
