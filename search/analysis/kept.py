@@ -27,12 +27,16 @@ def told(metrics: Figures, references: Mapping[str, Figures]) -> tuple[str, str 
     before = base.get("forget_accuracy"), base.get("retain_accuracy")
     before_forget, before_retain = (100.0 if value is None else value for value in before)
     images = "synthetic" if synthetic else "validation"
+    # Where groups of a class are forgotten, the retrained model knows some of them too.
+    retrained = {} if synthetic else references.get("retrained", {})
+    known, kept = retrained.get("forget_accuracy"), retrained.get("retain_accuracy")
+    beside = f"base model: {before_forget:.1f} and {before_retain:.1f}"
+    if known is not None and kept is not None:
+        beside += f", retrained: {known:.1f} and {kept:.1f}"
     line = (
         f"it is right for {forget:.1f} % of what it should forget and {retain:.1f} % of the rest "
-        f"(base model: {before_forget:.1f} and {before_retain:.1f}; {images} images)"
+        f"({beside}; {images} images)"
     )
-    # Where groups of a class are forgotten, the retrained model knows some of them too.
-    known = None if synthetic else references.get("retrained", {}).get("forget_accuracy")
     faults = []
     if retain < before_retain - MUCH:
         faults.append(f"has lost {before_retain - retain:.1f} points of what it should keep")

@@ -461,6 +461,7 @@ def _show_findings(study: Any, results: Path) -> bool:
 
     from search import tables
     from search.analysis import best as select
+    from search.analysis import kept
     from search.mirror import place_of
     from search.results import described
     from search.scenarios import about, control_of
@@ -475,7 +476,10 @@ def _show_findings(study: Any, results: Path) -> bool:
     said = about(chosen[0])
     tables.show(console, tables.configurations(f"Pareto front on {said}", front))
     tables.show(console, tables.configurations(f"Best configuration on {said}", chosen))
-    for remark in select.remarks(table, control_of(described(study.folder))):
+    about_study = described(study.folder)
+    line, _ = kept.told(kept.of_row(chosen[0]), about_study.get("references", {}))
+    of_it = f"The best, trial {chosen[0]['number']}: {line}."
+    for remark in (of_it, *select.remarks(table, control_of(about_study))):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     show_agreement(table)
     where = (
