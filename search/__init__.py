@@ -9,8 +9,8 @@ forgetune.leave_the_current_folder()  # before anything is imported that may lie
 
 TYPE_CHECKING = False  # as in `typing`, which is not imported before main has looked at it
 if TYPE_CHECKING:
-    from search import results
-    from search.spec import StudySpec
+    from search.definition.spec import StudySpec
+    from search.store import results
     from search.study import Study
 
 __all__ = ["Study", "StudySpec", "results"]
@@ -25,7 +25,7 @@ def __getattr__(name: str) -> object:
     if name == "Study":
         return importlib.import_module("search.study").Study
     if name == "StudySpec":
-        return importlib.import_module("search.spec").StudySpec
+        return importlib.import_module("search.definition.spec").StudySpec
     if name == "results":
-        return importlib.import_module("search.results")
+        return importlib.import_module("search.store.results")
     raise AttributeError(f"module 'search' has no attribute {name!r}")

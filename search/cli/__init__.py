@@ -42,7 +42,7 @@ def main() -> None:
     """Entry point. Errors end in one line and exit code 2."""
     if (wrong := foreign()) is not None:
         _refuse(wrong)
-    from search.connection import kept
+    from search.engine.connection import kept
     from trainables.errors import ForgetuneError
 
     arguments = sys.argv[1:] or ["--help"]

@@ -12,7 +12,7 @@ from trainables.access import Granted
 from trainables.methods.scrub import Scrub
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.evaluate import predict
-from trainables.passes import PHASE_ENDS, Plan
+from trainables.training.passes import PHASE_ENDS, Plan
 
 HELD_OUT = 0.2
 """Share of D_f that is kept from scrubbing, to tell how the final model errs on unscrubbed samples

@@ -10,13 +10,13 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trainables.data import Dataset, Samples
+from trainables.attacks.membership import membership
+from trainables.attacks.probe import Probe, fit_probe
+from trainables.data.dataset import Dataset, Samples
 from trainables.errors import Diverged
-from trainables.learning import last_layer
 from trainables.metrics.accuracy import accuracy, class_accuracy
 from trainables.metrics.entropy import entropy
-from trainables.metrics.membership import membership
-from trainables.metrics.probe import Probe, fit_probe
+from trainables.training.learning import last_layer
 
 BATCH = 1_024
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.toys import rng, same, state
-from trainables import models
-from trainables.data import Dataset, Samples
+from trainables.data.dataset import Dataset, Samples
 from trainables.metrics import evaluate
 from trainables.metrics.compare import Comparison
 from trainables.metrics.entropy import entropy
 from trainables.metrics.evaluate import Answers, Evaluator, Seen, answers_of, predict
+from trainables.models import catalogue
 
 FORGET = (1,)
 STEERING = ("forget_accuracy", "retain_accuracy", "mia")
@@ -55,7 +55,7 @@ class Constant(nn.Module):
 
 
 def untrained() -> nn.Module:
-    return models.build("allcnn", (1, 8, 8), 3, 0.05, seed=1)
+    return catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=1)
 
 
 @pytest.mark.parametrize(
