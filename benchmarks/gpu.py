@@ -25,8 +25,8 @@ from trainables.generators import dcgan, kegnet
 from trainables.generators.kegnet import Generator
 from trainables.methods.impair_repair import impair_repair
 from trainables.metrics.anamnesis import relearn
-from trainables.metrics.evaluate import predict
 from trainables.models import catalogue
+from trainables.models.answers import predict
 from trainables.models.classifier import Classifier
 from trainables.scenario import Inversion
 from trainables.training.fused import Stack, run_together

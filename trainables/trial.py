@@ -18,8 +18,9 @@ from trainables import methods
 from trainables.access import ZERO_SHOT, Granted
 from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTimeout, unknown
 from trainables.metrics.anamnesis import anamnesis_index
-from trainables.metrics.evaluate import Answers, Measured, answers_of
+from trainables.metrics.evaluate import Measured
 from trainables.metrics.gap import distances
+from trainables.models.answers import Answers, answers_of
 from trainables.models.classifier import Classifier, full_precision
 from trainables.outcome import CURVE, EXPENSIVE, Outcome, State
 from trainables.training.fused import Stack, run_together

@@ -46,10 +46,11 @@ from trainables.methods.mask import Mask
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.anamnesis import Relearning, relearn
 from trainables.metrics.compare import Comparison
-from trainables.metrics.evaluate import Evaluator, answers_of, predict
+from trainables.metrics.evaluate import Evaluator
 from trainables.metrics.gap import distances
 from trainables.metrics.synthetic import SyntheticEvaluator
 from trainables.models import catalogue
+from trainables.models.answers import answers_of, predict
 from trainables.models.classifier import Classifier
 from trainables.models.weights import Weights, inspect
 from trainables.scenario import NO_DATASET, Places, Scenario

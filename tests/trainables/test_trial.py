@@ -22,8 +22,9 @@ from trainables.access import Access, Granted
 from trainables.data.dataset import Samples
 from trainables.errors import DataError, Diverged, InvalidRequest
 from trainables.methods import mugan
-from trainables.metrics.evaluate import Answers, Measured
+from trainables.metrics.evaluate import Measured
 from trainables.metrics.gap import gap
+from trainables.models.answers import Answers
 from trainables.outcome import CURVE, METRICS, Outcome, State
 from trainables.scenario import Places
 from trainables.training.passes import Plan

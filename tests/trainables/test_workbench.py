@@ -32,9 +32,9 @@ from trainables.data.sources import SPLIT_SEED, stratified
 from trainables.errors import DataError, GeneratorError, InvalidRequest
 from trainables.generators import dcgan, kegnet
 from trainables.generators.sampling import Ensemble
-from trainables.metrics.evaluate import answers_of, predict
 from trainables.metrics.gap import distances
 from trainables.models import catalogue
+from trainables.models.answers import answers_of, predict
 from trainables.scenario import Inversion, Places, Scenario
 from trainables.training.supervised import fit
 from trainables.workbench import Workbench, clone, prepare_part, save_model, shared_workbench

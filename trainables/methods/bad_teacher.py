@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.metrics.evaluate import predict
+from trainables.models.answers import predict
 from trainables.models.catalogue import reinitialise
 from trainables.training.bounds import check_at_least, check_positive
 from trainables.training.learning import BatchNorm, Layers, check_learning, parameters_of

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.data.dataset import Samples
-from trainables.metrics.evaluate import BATCH, predict
+from trainables.models.answers import BATCH, predict
 from trainables.training.learning import BatchNorm, Layers, parameters_of
 from trainables.training.losses import distillation
 from trainables.training.passes import PHASE_ENDS, Pass, Plan

@@ -15,7 +15,7 @@ from torch import nn
 
 from trainables.access import Access, Granted
 from trainables.errors import InvalidRequest
-from trainables.training.learning import last_layer
+from trainables.models.answers import last_layer
 
 LOWERED = 1e4
 """What is taken off an output: no other term comes near."""

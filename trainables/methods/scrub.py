@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from trainables.access import Access, Granted
 from trainables.data.dataset import Samples
-from trainables.metrics.evaluate import predict
+from trainables.models.answers import predict
 from trainables.training.bounds import check_at_least, check_positive
 from trainables.training.learning import BatchNorm, Layers, check_learning, parameters_of
 from trainables.training.losses import distillation

@@ -11,7 +11,7 @@ from torch import nn
 from trainables.access import Granted
 from trainables.methods.scrub import Scrub
 from trainables.metrics.accuracy import accuracy
-from trainables.metrics.evaluate import predict
+from trainables.models.answers import predict
 from trainables.training.passes import PHASE_ENDS, Plan
 
 HELD_OUT = 0.2

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.metrics.evaluate import predict
+from trainables.models.answers import predict
 from trainables.training.bounds import check_at_least, check_one_of, check_positive
 from trainables.training.learning import BatchNorm, Head, Layers, check_learning, parameters_of
 from trainables.training.passes import PHASE_ENDS, Pass, Plan, run

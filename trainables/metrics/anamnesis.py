@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from trainables.data.dataset import Samples
 from trainables.errors import Diverged
-from trainables.metrics.evaluate import BATCH
+from trainables.models.answers import BATCH
 from trainables.training.supervised import adam, descend
 
 LOOK_EVERY = 16

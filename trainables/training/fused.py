@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from trainables.errors import Diverged, TrialTimeout
-from trainables.metrics.evaluate import BATCH, Answers, Once, Seen, features_of, finite
+from trainables.models.answers import BATCH, Answers, Once, Seen, features_of, finite
 from trainables.models.classifier import Classifier
 from trainables.training.learning import set_training
 from trainables.training.passes import PHASE_ENDS, Pass, Plan

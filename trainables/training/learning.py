@@ -56,16 +56,6 @@ def parameters_of(model: nn.Module, layers: Layers, head: Head = "train") -> lis
     return [parameter for layer in wanted for parameter in layer]
 
 
-def last_layer(model: nn.Module) -> nn.Module | None:
-    """The last layer that a model registers: what makes its logits."""
-    layers = [
-        module
-        for module in model.modules()
-        if any(parameter.dim() >= 2 for parameter in module.parameters(recurse=False))
-    ]
-    return layers[-1] if layers else None
-
-
 def set_training(model: nn.Module, batch_norm: BatchNorm) -> None:
     """Training mode, but for batch norms that are frozen."""
     model.train()

@@ -17,8 +17,8 @@ from trainables.data.dataset import Samples
 from trainables.errors import AccessDenied, InvalidRequest
 from trainables.generators.sampling import Sampler
 from trainables.methods.zdelete import ZDelete, towards, without_classes
-from trainables.metrics.evaluate import predict
 from trainables.models import catalogue
+from trainables.models.answers import predict
 
 SHAPE, CLASSES = (1, 8, 8), 3
 

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from tests.trainables.toys import rng, same, state
-from trainables.metrics.evaluate import answers_of, predict
 from trainables.models import catalogue
+from trainables.models.answers import answers_of, predict
 from trainables.models.classifier import Classifier, full_precision
 from trainables.outcome import State
 from trainables.scenario import Places, Scenario

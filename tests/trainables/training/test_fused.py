@@ -15,8 +15,8 @@ from tests.trainables.toys import rng, state
 from trainables import methods
 from trainables.access import Granted
 from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTimeout
-from trainables.metrics.evaluate import Seen, look, predict
 from trainables.models import catalogue
+from trainables.models.answers import Seen, look, predict
 from trainables.outcome import State
 from trainables.training import fused
 from trainables.training.fused import Stack, run_together

@@ -17,13 +17,8 @@ from trainables.errors import InvalidRequest
 from trainables.generators import dcgan, kegnet
 from trainables.generators.sampling import ClassGenerators, Ensemble
 from trainables.models import catalogue
-from trainables.training.learning import (
-    check_learning,
-    last_layer,
-    learning,
-    parameters_of,
-    set_training,
-)
+from trainables.models.answers import last_layer
+from trainables.training.learning import check_learning, learning, parameters_of, set_training
 from trainables.training.supervised import adam
 
 SHAPE, CLASSES, FORGET = (1, 8, 8), 3, (1,)
@@ -106,9 +101,6 @@ class TestParameters:
         assert head is not None
         last = [id(parameter) for parameter in head.parameters()]
         assert [id(parameter) for parameter in parameters_of(model, 1)] == last
-
-    def test_a_model_without_layers_has_no_last_one(self) -> None:
-        assert last_layer(nn.BatchNorm2d(2)) is None
 
 
 @pytest.mark.parametrize(
