@@ -9,7 +9,7 @@ import typer
 
 from search.cli import answers, clusters, listing, running, studying
 from search.cli.streams import guarded
-from search.forgetune import foreign
+from search.shadows import foreign
 
 app = typer.Typer(
     help="Hyperparameter search for machine unlearning.",

@@ -29,9 +29,9 @@ from pydantic import (
 )
 
 from search.definition import pruners, samplers
+from search.definition.earlier import stored
 from search.definition.names import cut
 from search.definition.space import Override, SearchSpace
-from search.store.results import stored
 from trainables import methods
 from trainables.data import splits
 from trainables.data.classes import indices_of, labelled, listing, numbered, typed

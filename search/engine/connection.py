@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search import forgetune
+from search import shadows
 from trainables.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ found = importlib.util.find_spec("search")
 alone = found is not None and found.origin == root + "/search/__init__.py"
 if not alone:
     sys.path.insert(0, root)
-from search.forgetune import foreign
+from search.shadows import foreign
 print(alone)
 print(foreign(frozenset(used)) or "")
 """
@@ -140,7 +140,7 @@ def _path() -> list[str]:
     Raises InvalidRequest if it would find others' modules in place of those that we need.
     """
     # Only a fresh Python without the current folder can tell: this one's path may be another.
-    root = str(Path(forgetune.__file__).parents[1])
+    root = str(Path(shadows.__file__).parents[1])
     asked = [sys.executable, "-P", "-c", _AS_A_WORKER, root, *standard()]
     done = subprocess.run(asked, cwd="/", capture_output=True, text=True, check=False)
     alone, _, wrong = done.stdout.strip().partition("\n")

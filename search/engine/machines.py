@@ -11,7 +11,7 @@ import ray
 from ray._private import worker as this_process
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from search import forgetune
+from search import shadows
 from search.engine.connection import standard
 from search.ledger.versions import installed
 from trainables.errors import InvalidRequest
@@ -166,8 +166,8 @@ def _ask(name: str) -> Any:
 
 def _question() -> Callable[[], dict[str, str] | str]:
     # What asks for foreign modules must travel as it is: by its name it would be looked up in them.
-    ray.cloudpickle.register_pickle_by_value(forgetune)
-    foreign, used = forgetune.foreign, frozenset(standard())
+    ray.cloudpickle.register_pickle_by_value(shadows)
+    foreign, used = shadows.foreign, frozenset(standard())
 
     def answer() -> dict[str, str] | str:
         wrong = foreign(used)

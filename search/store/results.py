@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from search.definition.earlier import stored
 from search.store.mirror import locate, place_of, put, remove
 from trainables.errors import InvalidRequest, unknown
 from trainables.outcome import CURVE, METRICS
-from trainables.scenario import NO_DATASET
 
 SCHEMA_VERSION = 1
 
@@ -266,15 +266,6 @@ def described(folder: Path) -> dict[str, Any]:
     found = load_json(folder / "study.json") or {}
     spec = found.pop("spec", None)
     return {**found, "spec": stored(spec)} if isinstance(spec, Mapping) else found
-
-
-def stored(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved specification as it was stored, with what an earlier version did otherwise before
-    it could be asked for."""
-    scenario = spec.get("scenario")
-    if isinstance(scenario, Mapping) and scenario.get("dataset") != NO_DATASET:
-        spec = {**spec, "scenario": {"validation_from": "training", **scenario}}
-    return {"pool_samples": False, **spec}
 
 
 def timestamp(seconds: float) -> datetime:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from search.definition.earlier import stored
 from search.definition.spec import (
     EXECUTION,
     InversionSpec,
@@ -33,7 +34,6 @@ from search.definition.spec import (
     scenario_of,
     validate,
 )
-from search.store.results import stored
 from tests.search.toys import NOWHERE, only_line
 from trainables.data.sources import read
 from trainables.errors import DataError, InvalidRequest
