@@ -1,4 +1,4 @@
 """What is a study? Its specification, its search space, its sampler and pruner by name.
 
-Imports no other room of `search`.
+May import no other room of `search`.
 """

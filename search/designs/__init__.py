@@ -1,4 +1,4 @@
-"""Which studies answer one question together? Repeats, comparisons, sweeps, each class in turn.
+"""Which studies answer a question together? Repeats, comparisons, sweeps, every class in turn.
 
-Imports `study` and what is below it.
+May import `study` and what stands below it.
 """

@@ -1,4 +1,4 @@
 """What runs where? Ray: the searcher, machines, preparation, fusing, jobs.
 
-Only this room starts Ray. Imports `ledger` and what is below it.
+May import `show`, `ledger` and what stands below.
 """

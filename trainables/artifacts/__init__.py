@@ -1,4 +1,4 @@
 """What do trials share, and how is it kept? The store, its copy under a URI, shipping, recipes.
 
-Imports `models`, `data` and what is below them.
+May import `methods` and what stands below it.
 """

@@ -1,4 +1,4 @@
-"""What does a model give away? One file per attack, on its answers and features.
+"""What does a model give away? One file per attack on what it answers.
 
-Imports nothing of ours.
+May import `access` and what stands below it.
 """

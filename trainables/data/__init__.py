@@ -1,4 +1,4 @@
 """What is learnt from, and what of it is to be forgotten? Sources, splits, classes, samples.
 
-Imports `errors` alone. Only `dataset` imports torch.
+May import `scenario`, `outcome` and `errors`; without torch but for `dataset`.
 """

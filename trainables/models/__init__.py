@@ -1,4 +1,4 @@
-"""What is trained? The classifiers, and files of weights.
+"""What is trained? The classifiers, what they answer, files of weights.
 
-Imports `errors` alone. Only `weights` does without torch.
+May import `data` and what stands below it. `weights` does without torch.
 """

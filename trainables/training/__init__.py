@@ -1,6 +1,6 @@
-"""How do networks learn? Supervised training, passes, several networks as one, memory.
+"""How do networks learn? Supervised training, passes, several networks as one, losses, memory.
 
-Imports `models`, `data` and what is below them. `fit` is what methods of others train with.
+May import `models`, `data` and what stands below. Methods of others train with `fit`.
 """
 
 from trainables.training.supervised import fit
