@@ -171,10 +171,10 @@ def drive(root: Path, trials: int, workers: int, sampler: str, profiled: bool) -
     import ray
     from ray.tune.execution import tune_controller
 
-    from search import scheduling
-    from search.ledger import Ledger
-    from search.scheduling import Allotment
-    from search.spec import resolve, validate
+    from search.definition.spec import resolve, validate
+    from search.engine import scheduling
+    from search.engine.scheduling import Allotment
+    from search.ledger.ledger import Ledger
     from trainables.scenario import Places
 
     tune_controller.RayActorManager = PretendedWorkers

@@ -55,9 +55,10 @@ def drive(root: Path, name: str, trials: int, address: str, flags: Path) -> int:
     """Run one study of pretended trials on the cluster; exit code 2 where it cannot go on."""
     import ray
 
-    from search import connection, mirror, results, scheduling
-    from search.ledger import Ledger
-    from search.scheduling import Allotment
+    from search.engine import connection, scheduling
+    from search.engine.scheduling import Allotment
+    from search.ledger.ledger import Ledger
+    from search.store import mirror, results
     from trainables.errors import ForgetuneError
 
     whole = mirror.put
@@ -85,7 +86,7 @@ def drive(root: Path, name: str, trials: int, address: str, flags: Path) -> int:
 
 
 def _spec(name: str, trials: int) -> Any:
-    from search.spec import resolve, validate
+    from search.definition.spec import resolve, validate
     from trainables.scenario import Places
 
     # A worker that is killed is no fault of its trial: it may happen to one again and again.
@@ -353,8 +354,8 @@ class Campaign:
 
     def check(self, name: str) -> dict[str, Any]:
         """What is wrong with a study that has ended, under keys of its own; all 0 if nothing is."""
-        from search import results
-        from search.ledger import Ledger
+        from search.ledger.ledger import Ledger
+        from search.store import results
 
         table, damaged = results.examine(self.root, name)
         rows = table.to_pylist()

@@ -26,7 +26,7 @@ from trainables import Places, Scenario
 from trainables.access import Access
 from trainables.generators import dcgan, kegnet
 from trainables.methods.mugan import MuGAN
-from trainables.training import fit
+from trainables.training.supervised import fit
 from trainables.workbench import Workbench, clone
 
 SIZE = 1_024

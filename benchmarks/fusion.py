@@ -3,11 +3,11 @@
     python benchmarks/fusion.py [--together 2 4 8] [--device cpu] [--width 0.25] [--pixels 8]
     python benchmarks/fusion.py --width 0.02 --pixels 4 --batch 2 --together 8 16 32 --trials-only
 
-Training alone, on random images: AllCNN as `trainables.fused` runs it; ten DCGANs, and five
-generators inverted from one classifier, as a study prepares them. Printed is how many times as fast
-they are together as one after the other, median and range of the turns. The second command is about
-a network so small that a step is nothing but starting its kernels, as a step of a small network is
-on a large GPU.
+Training alone, on random images: AllCNN as `trainables.training.fused` runs it; ten DCGANs, and
+five generators inverted from one classifier, as a study prepares them. Printed is how many times as
+fast they are together as one after the other, median and range of the turns. The second command is
+about a network so small that a step is nothing but starting its kernels, as a step of a small
+network is on a large GPU.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainables import models
-from trainables.data import Samples
-from trainables.fused import Stack, run_together
+from trainables.data.dataset import Samples
 from trainables.generators import dcgan, kegnet
-from trainables.passes import Pass, Plan, run
+from trainables.models import catalogue
 from trainables.scenario import Inversion
-from trainables.training import adam
+from trainables.training.fused import Stack, run_together
+from trainables.training.passes import Pass, Plan, run
+from trainables.training.supervised import adam
 
 SAMPLES, BATCH = 640, 64
 DCGAN_SAMPLES, STEPS = 128, 20
@@ -55,8 +55,8 @@ def main() -> None:
     shape = (given.channels, given.pixels, given.pixels)
     images = torch.rand(SAMPLES, *shape, device=device) * 2 - 1
     labels = torch.randint(10, (SAMPLES,), device=device)
-    base = models.build("allcnn", shape, 10, given.width, seed=0).to(device)
-    base.to(memory_format=models.memory_format("allcnn", shape))  # as a study has it
+    base = catalogue.build("allcnn", shape, 10, given.width, seed=0).to(device)
+    base.to(memory_format=catalogue.memory_format("allcnn", shape))  # as a study has it
 
     def now() -> float:
         if device.type == "cuda":

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from trainables import Places, Scenario, run_trial
 from trainables.access import Access
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.workbench import Workbench
 
 VALUES = {"learning_rate": 1e-3, "samples_per_class": 500}

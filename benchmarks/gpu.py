@@ -20,18 +20,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainables import models
-from trainables.data import Samples
-from trainables.fused import Stack, run_together
+from trainables.data.dataset import Samples
 from trainables.generators import dcgan, kegnet
 from trainables.generators.kegnet import Generator
 from trainables.methods.impair_repair import impair_repair
 from trainables.metrics.anamnesis import relearn
-from trainables.metrics.evaluate import predict
+from trainables.models import catalogue
+from trainables.models.answers import predict
 from trainables.models.classifier import Classifier
-from trainables.passes import Pass, Plan, run
 from trainables.scenario import Inversion
-from trainables.training import adam
+from trainables.training.fused import Stack, run_together
+from trainables.training.passes import Pass, Plan, run
+from trainables.training.supervised import adam
 
 CLASSES, BATCH = 10, 64
 
@@ -63,8 +63,8 @@ class Bench:
         return Samples(images, torch.arange(count, device=self.device) % CLASSES)
 
     def model(self, name: str, width: float, precision: str = "float32") -> nn.Module:
-        layout = models.memory_format(name, self.shape)
-        built = models.build(name, self.shape, CLASSES, width, seed=0).to(self.device)
+        layout = catalogue.memory_format(name, self.shape)
+        built = catalogue.build(name, self.shape, CLASSES, width, seed=0).to(self.device)
         assert isinstance(built, Classifier)
         built.autocast_to = torch.bfloat16 if precision == "bfloat16" else None
         return built.to(memory_format=layout).eval()

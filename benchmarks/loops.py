@@ -28,14 +28,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainables import Places, Scenario, models
-from trainables.data import Samples
+from trainables import Places, Scenario
+from trainables.data.dataset import Samples
 from trainables.generators import dcgan
 from trainables.generators.sampling import ClassGenerators
 from trainables.methods.impair_repair import impair_repair
 from trainables.methods.mugan import MuGAN
+from trainables.models import catalogue
 from trainables.models.classifier import Classifier
-from trainables.passes import run
+from trainables.training.passes import run
 from trainables.workbench import Workbench
 
 CASES = (
@@ -177,8 +178,8 @@ def main() -> None:
     torch.set_num_threads(1)
     device = torch.device(given.device)
     for title, name, shape, width, per_class in CASES:
-        model = models.build(name, shape, 10, width, seed=0).to(device)
-        model.to(memory_format=models.memory_format(name, shape))
+        model = catalogue.build(name, shape, 10, width, seed=0).to(device)
+        model.to(memory_format=catalogue.memory_format(name, shape))
         if given.precision == "bfloat16":
             assert isinstance(model, Classifier)
             model.autocast_to = torch.bfloat16

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search import results
+from search.store import results
 
 BEST = (
     "SELECT study, number, m_gap, p_learning_rate, p_samples_per_class FROM trials"

@@ -126,9 +126,10 @@ def drive(root: Path, trials: int, workers: int, seconds: float, address: str | 
     """One study in this process; prints what came of it."""
     import ray
 
-    from search import connection, results, scheduling
-    from search.ledger import Ledger
-    from search.scheduling import Allotment
+    from search.engine import connection, scheduling
+    from search.engine.scheduling import Allotment
+    from search.ledger.ledger import Ledger
+    from search.store import results
 
     connection.start_ray(address)
     watch = Watch(1_000) if seconds == 0 else Meter()

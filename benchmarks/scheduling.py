@@ -42,9 +42,10 @@ def ours(trials: int, seconds: float, workers: int) -> list[Span]:
     import ray
     from ray import tune
 
-    from search import results, scheduling
-    from search.ledger import Ledger, Ticket
-    from search.spec import StudySpec, resolve
+    from search.definition.spec import StudySpec, resolve
+    from search.engine import scheduling
+    from search.ledger.ledger import Ledger, Ticket
+    from search.store import results
     from trainables.scenario import Places
 
     class Sleeper(tune.Trainable):

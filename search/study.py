@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from rich.console import Console
 
-from search import again, results
 from search.analysis.best import by_gap
-from search.ledger import Ledger
-from search.mirror import locate, mirror_of
-from search.progress import Progress
-from search.spec import (
+from search.definition.spec import (
     StudySpec,
     fingerprint,
     forgotten,
@@ -30,13 +26,18 @@ from search.spec import (
     resolve,
     scenario_of,
 )
-from trainables.files import check_weights_name
+from search.ledger import again
+from search.ledger.ledger import Ledger
+from search.show.progress import Progress
+from search.store import results
+from search.store.mirror import locate, mirror_of
+from trainables.artifacts.files import check_weights_name
 from trainables.scenario import Places
 
 if TYPE_CHECKING:
-    from search.depot import Depot
-    from search.machines import Fleet
-    from search.scheduling import Allotment
+    from search.engine.depot import Depot
+    from search.engine.machines import Fleet
+    from search.engine.scheduling import Allotment
     from trainables.workbench import Workbench
 
 
@@ -170,8 +171,8 @@ class Study:
         with progress or Progress(Console(quiet=True)) as shown:
             self._tell_notes(shown)
             shown.doing("starting Ray")
-            from search.connection import connected
-            from search.depot import Depot
+            from search.engine.connection import connected
+            from search.engine.depot import Depot
 
             with (
                 connected(self.address),
@@ -188,7 +189,7 @@ class Study:
         return self._write_previews(folder, real=True)
 
     def _write_previews(self, folder: Path, *, real: bool) -> list[Path]:
-        from search import preparation
+        from search.engine import preparation
         from trainables.preview import sheets, write_sheet
         from trainables.workbench import shared_workbench
 
@@ -207,9 +208,9 @@ class Study:
     def _prepare(
         self, shown: Progress, depot: Depot
     ) -> tuple[Workbench, Allotment, dict[str, float | None], Fleet | None]:
-        from search import preparation, scheduling
-        from search.connection import ours
-        from search.machines import Fleet
+        from search.engine import preparation, scheduling
+        from search.engine.connection import ours
+        from search.engine.machines import Fleet
         from trainables.workbench import shared_workbench
 
         fleet = None
@@ -251,16 +252,16 @@ class Study:
 
     def _search(self, ledger: Ledger, shown: Progress) -> None:
         shown.doing("starting Ray")
-        from search.connection import connected
-        from search.depot import Depot
+        from search.engine.connection import connected
+        from search.engine.depot import Depot
 
         with connected(self.address), Depot(scenario_of(self.spec), self.places) as depot:
             self._run_trials(ledger, shown, depot)
 
     def _run_trials(self, ledger: Ledger, shown: Progress, depot: Depot) -> None:
-        from search import fusing, scheduling
-        from trainables.memory import training_bytes
+        from search.engine import fusing, scheduling
         from trainables.trainable import trainable
+        from trainables.training.memory import training_bytes
 
         bench, allotment, spent, fleet = self._prepare(shown, depot)
         ledger.class_names = bench.classes

@@ -13,8 +13,8 @@ import torch
 
 import spaces
 from trainables import methods
+from trainables.data.sources import read
 from trainables.scenario import Inversion, Places, Scenario
-from trainables.sources import read
 from trainables.workbench import Workbench
 
 

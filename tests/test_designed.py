@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from search import results
+from search.store import results
 from tests.test_end_to_end import SPEC, forgetune, here
 from trainables import Places, run_trial
 from trainables.workbench import Workbench

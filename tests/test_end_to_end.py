@@ -16,7 +16,8 @@ import pytest
 import ray
 from ray import tune
 
-from search import Study, StudySpec, results
+from search import Study, StudySpec
+from search.store import results
 from trainables import Places, Scenario, trainable
 
 SPEC = """

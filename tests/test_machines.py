@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from search import results
+from search.store import results
 from trainables.scenario import Places
 from trainables.workbench import Workbench
 

@@ -16,16 +16,16 @@ import pytest
 
 import search
 import trainables
-from search import results
-from search.query import Query
-from search.repeats import stored
-from search.spec import check_name, load_spec, resolve
+from search.definition.spec import check_name, load_spec, resolve
+from search.designs.repeats import stored
+from search.store import results
+from search.store.query import Query
 from tests.search.toys import toy_row, write_study
-from trainables.artifacts import Store
+from trainables.artifacts.store import Store
+from trainables.data.sources import read
 from trainables.errors import ForgetuneError, InvalidRequest
+from trainables.models.weights import inspect
 from trainables.scenario import Places
-from trainables.sources import read
-from trainables.weights import inspect
 
 FILES = sorted(
     path for package in (search, trainables) for path in Path(package.__path__[0]).rglob("*.py")
@@ -177,7 +177,7 @@ def test_a_query_reads_no_other_file_and_writes_none(sql: str, tmp_path: Path) -
 
 OWN_RAY = """
 import subprocess, sys, ray
-from search.connection import start_ray
+from search.engine.connection import start_ray
 start_ray()
 address = ray.get_runtime_context().gcs_address
 try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from search import results
+from search.store import results
 from trainables.scenario import Places
 
 README = Path(__file__).parents[1] / "README.md"

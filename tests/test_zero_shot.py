@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from search import results
-from trainables import methods, models
+from search.store import results
+from trainables import methods
 from trainables.access import ZERO_SHOT, Access, Granted
+from trainables.models import catalogue
+from trainables.models.weights import inspect
 from trainables.outcome import METRICS, State
 from trainables.scenario import NO_DATASET, Inversion, Places, Scenario
 from trainables.trial import run_trial
-from trainables.weights import inspect
 from trainables.workbench import Workbench, save_model
 
 GUARD = """
@@ -42,8 +43,8 @@ class Guard(importlib.abc.MetaPathFinder):
     TARGETS = {
         "numpy": ("load", "loadtxt"),
         "sklearn.datasets": ("load_digits",),
-        "trainables.sources": ("read",),
-        "trainables.data": ("load",),
+        "trainables.data.sources": ("read",),
+        "trainables.data.dataset": ("load",),
     }
 
     def find_spec(self, name, path, target=None):
@@ -116,17 +117,17 @@ def guarded(tmp_path: Path) -> Guarded:
 
 
 READS = """
-import pathlib, numpy, sklearn.datasets, trainables.data, trainables.sources
+import pathlib, numpy, sklearn.datasets, trainables.data.dataset, trainables.data.sources
 from trainables import workbench
 where = pathlib.Path(".")
 for attempt in (
     lambda: numpy.load("some.npz"),
     lambda: sklearn.datasets.load_digits(),
-    lambda: trainables.sources.read("digits", where),
-    lambda: trainables.data.load("digits", where, 0.2),
+    lambda: trainables.data.sources.read("digits", where),
+    lambda: trainables.data.dataset.load("digits", where, 0.2),
     lambda: workbench.read("digits", where),
     lambda: workbench.load("digits", where, 0.2),
-    lambda: trainables.sources.source("digits").read("digits", where),
+    lambda: trainables.data.sources.source("digits").read("digits", where),
 ):
     try:
         attempt()
@@ -138,7 +139,7 @@ for attempt in (
 def test_the_guard_sees_every_way_to_a_dataset(guarded: Guarded) -> None:
     seen = [
         *("numpy.load", "sklearn.datasets.load_digits"),
-        *["trainables.sources.read", "trainables.data.load"] * 2,
+        *["trainables.data.sources.read", "trainables.data.dataset.load"] * 2,
         "numpy.loadtxt",
     ]
     done = guarded.python(READS)
@@ -147,7 +148,7 @@ def test_the_guard_sees_every_way_to_a_dataset(guarded: Guarded) -> None:
     assert guarded.log.read_text().splitlines() == seen
     guarded.log.unlink()
     assert guarded.forgetune("trial", "--method", "original").returncode != 0
-    assert guarded.log.read_text() == "trainables.sources.read\n"
+    assert guarded.log.read_text() == "trainables.data.sources.read\n"
 
 
 def test_a_study_needs_nothing_but_weights(
@@ -168,7 +169,7 @@ def test_a_study_needs_nothing_but_weights(
         assert (len(counts), sum(counts)) == (3, 90 * row["p_generators"])
 
     before, after = load_file(base), load_file(tmp_path / "out.safetensors")
-    copy = models.build("allcnn", bench.image_shape, 3, bench.scenario.width, seed=0)
+    copy = catalogue.build("allcnn", bench.image_shape, 3, bench.scenario.width, seed=0)
     copy.load_state_dict(after)
     assert "out.safetensors: it is right for" in done.stderr
     assert "(base model: 100.0 and 100.0; synthetic images)" in done.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import AccessDenied
 from trainables.generators.sampling import Sampler
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainables.files import write_whole
-from trainables.recipes import GAN, HOLDOUT, INVERTED
+from trainables.artifacts.files import write_whole
+from trainables.artifacts.recipes import GAN, HOLDOUT, INVERTED
 from trainables.workbench import Workbench
 
 COLUMNS = 12

@@ -102,8 +102,8 @@ class Scenario:
     Validation images are a share of the training images where `validation_from` is "training", half
     of the test images where it is "test"; left out, it is "test" where the base model comes from a
     file, which may have seen every training image. `held_out` is a file that lists the training
-    images for validation (`trainables.splits.read_held_out`). Raises InvalidRequest for other words
-    and for both at once.
+    images for validation (`trainables.data.splits.read_held_out`). Raises InvalidRequest for other
+    words and for both at once.
 
     The anamnesis index (eq. 10) counts steps on batches of `anamnesis_batch_size` until a model is
     right for 1 - `anamnesis_alpha` of what the base model was right for, `anamnesis_epochs` epochs

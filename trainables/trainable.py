@@ -15,11 +15,11 @@ from ray import tune
 from torch import nn
 
 from trainables import methods
-from trainables.artifacts import Depot
+from trainables.artifacts.shipping import Shipment, unpack
+from trainables.artifacts.store import Depot
 from trainables.errors import TrialFailed
 from trainables.outcome import OUTCOMES, TOGETHER, Outcome, State
 from trainables.scenario import Places, Scenario
-from trainables.shipping import Shipment, unpack
 from trainables.trial import run_trials_together, trial_phases
 from trainables.workbench import save_model, shared_workbench, use_threads
 

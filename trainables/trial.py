@@ -17,14 +17,15 @@ from torch import nn
 from trainables import methods
 from trainables.access import ZERO_SHOT, Granted
 from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTimeout, unknown
-from trainables.fused import Stack, run_together
 from trainables.metrics import anamnesis
-from trainables.metrics.evaluate import Answers, Measured, answers_of
+from trainables.metrics.evaluate import Measured
 from trainables.metrics.gap import distances
+from trainables.models.answers import Answers, answers_of
 from trainables.models.classifier import Classifier, full_precision
 from trainables.outcome import CURVE, EXPENSIVE, Outcome, State
-from trainables.passes import Plan
-from trainables.training import check_finite
+from trainables.training.fused import Stack, run_together
+from trainables.training.passes import Plan
+from trainables.training.supervised import check_finite
 from trainables.workbench import Workbench, clone
 
 NOTHING_MEASURED = Measured({}, {})
@@ -112,9 +113,9 @@ def run_trials_together(
 ) -> list[tuple[Outcome, nn.Module | None]]:
     """`run_trial` of several trials of one study at once; what came of each, in their order.
 
-    Their steps are one batched computation as far as they are alike (`trainables.fused`), with
-    results that equal separate ones up to rounding. Their seconds are shared out evenly, those of
-    evaluation among the trials that come to it.
+    Their steps are one batched computation as far as they are alike (`trainables.training.fused`),
+    with results that equal separate ones up to rounding. Their seconds are shared out evenly, those
+    of evaluation among the trials that come to it.
     `timeout` is in seconds of each trial's share. Raises InvalidRequest as `run_trial` does, and
     for a method that is no plan of passes.
     """

@@ -21,13 +21,19 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from trainables import models, recipes, splits
 from trainables.access import Access, Granted
-from trainables.artifacts import Artifact, Built, Depot, Store, checksum, key_of
-from trainables.classes import indices_of, labelled, numbered, short
-from trainables.data import Dataset, Samples, load
+from trainables.artifacts import recipes
+from trainables.artifacts.files import write_whole
+from trainables.artifacts.recipes import ALL_CLASSES, GAN, LOG, Origin, classes_of, inversion_seed
+from trainables.artifacts.remote import Remote
+from trainables.artifacts.shipping import Shipment, unpack
+from trainables.artifacts.store import Artifact, Built, Depot, Store, checksum, key_of
+from trainables.data import splits
+from trainables.data.classes import indices_of, labelled, numbered, short
+from trainables.data.dataset import Dataset, Samples, load
+from trainables.data.sources import Raw, read
+from trainables.data.splits import HeldOut, read_held_out
 from trainables.errors import DataError, GeneratorError, InvalidRequest
-from trainables.files import write_whole
 from trainables.generators import cgan, dcgan, kegnet, wgan_gp
 from trainables.generators.sampling import (
     ClassGenerators,
@@ -41,18 +47,15 @@ from trainables.metrics import anamnesis
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.anamnesis import Relearning, relearn
 from trainables.metrics.compare import Comparison
-from trainables.metrics.evaluate import Evaluator, answers_of, predict
+from trainables.metrics.evaluate import Evaluator
 from trainables.metrics.gap import distances
 from trainables.metrics.synthetic import SyntheticEvaluator
+from trainables.models import catalogue
+from trainables.models.answers import answers_of, predict
 from trainables.models.classifier import Classifier
-from trainables.recipes import ALL_CLASSES, GAN, LOG, Origin, classes_of, inversion_seed
-from trainables.remote import Remote
+from trainables.models.weights import Weights, inspect
 from trainables.scenario import NO_DATASET, Places, Scenario
-from trainables.shipping import Shipment, unpack
-from trainables.sources import Raw, read
-from trainables.splits import HeldOut, read_held_out
-from trainables.training import fit
-from trainables.weights import Weights, inspect
+from trainables.training.supervised import fit
 
 PER_CLASS_GANS = {"dcgan": dcgan, "wgan-gp": wgan_gp}
 
@@ -538,8 +541,8 @@ class Workbench:
         """On the device, in the layout in which it is fast."""
         scenario = self.scenario
         shape, classes = self.image_shape, self.num_classes
-        model = models.build(scenario.model, shape, classes, scenario.width, seed)
-        layout = models.memory_format(scenario.model, shape)
+        model = catalogue.build(scenario.model, shape, classes, scenario.width, seed)
+        layout = catalogue.memory_format(scenario.model, shape)
         return model.to(self.device).to(memory_format=layout)
 
     def _obtain_base(self) -> Built:
@@ -548,7 +551,7 @@ class Workbench:
             return self._train(self.dataset.train, self.scenario.seed)
         scenario = self.scenario
         shape, classes = self.image_shape, self.num_classes
-        models.check_weights(scenario.model, shape, classes, scenario.width, self._given)
+        catalogue.check_weights(scenario.model, shape, classes, scenario.width, self._given)
         model = self._fresh_model(seed=0)
         content = self._given.path.read_bytes()
         if not hashlib.sha256(content).hexdigest().startswith(self._given.fingerprint):

@@ -1,1 +1,4 @@
-"""Answers as pure functions over tables of results."""
+"""What do tables of results say? Answers as pure functions over them.
+
+May import `definition` alone of `search`.
+"""

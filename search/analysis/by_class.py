@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search.analysis.sheets import Cell, Line, Sheet, cell
-from trainables.classes import short
+from trainables.data.classes import short
 from trainables.outcome import State
 
 Row = Mapping[str, Any]

@@ -9,7 +9,7 @@ import typer
 
 from search.cli import answers, clusters, listing, running, studying
 from search.cli.streams import guarded
-from search.forgetune import foreign
+from search.shadows import foreign
 
 app = typer.Typer(
     help="Hyperparameter search for machine unlearning.",
@@ -42,7 +42,7 @@ def main() -> None:
     """Entry point. Errors end in one line and exit code 2."""
     if (wrong := foreign()) is not None:
         _refuse(wrong)
-    from search.connection import kept
+    from search.engine.connection import kept
     from trainables.errors import ForgetuneError
 
     arguments = sys.argv[1:] or ["--help"]

@@ -31,10 +31,10 @@ def best(
 
     Trials of different datasets, models or forget classes are never ranked against each other.
     """
-    from search import results as store
-    from search import tables
     from search.analysis import best as select
-    from search.scenarios import comparable
+    from search.show import tables
+    from search.store import results as store
+    from search.store.scenarios import comparable
     from trainables.errors import InvalidRequest
 
     if pareto and forget_at_most is not None:
@@ -108,11 +108,11 @@ def importance(
     """How much each hyperparameter matters, by Optuna's evaluators, with bootstrap intervals."""
     from rich.console import Console
 
-    from search import tables
     from search.analysis import importance as shares
     from search.analysis.sheets import FORMS
-    from search.repeats import stored
-    from search.space import SearchSpace
+    from search.definition.space import SearchSpace
+    from search.designs.repeats import stored
+    from search.show import tables
     from trainables.errors import InvalidRequest, unknown
 
     if style not in ("text", *FORMS):
@@ -140,9 +140,9 @@ def report(
     results: Results = Path("results"),
 ) -> None:
     """One HTML page, with all it needs inside: a study from every side, or several compared."""
-    from search import results as store
     from search.report.page import comparison_page, study_page
-    from trainables.files import write_whole
+    from search.store import results as store
+    from trainables.artifacts.files import write_whole
 
     names = list(dict.fromkeys(studies or store.study_names(results)))
     if not names:
@@ -168,7 +168,7 @@ def query(
     results: Results = Path("results"),
 ) -> None:
     """SQL over all results (DuckDB): the views trials, studies and curves. Read-only."""
-    from search.query import Query, cells, write
+    from search.store.query import Query, cells, write
     from trainables.errors import InvalidRequest, unknown
 
     styles = ("table", "csv", "json", "parquet")
@@ -191,7 +191,7 @@ def query(
     from rich.table import Table
     from rich.text import Text
 
-    from search.tables import show
+    from search.show.tables import show
 
     table = Table(*map(escape, found.column_names))
     for row in cells(found):
@@ -209,15 +209,15 @@ def status(
 ) -> None:
     """What is done, running and failed, the best so far, the time left."""
     if job is not None:
-        from search.jobs import Jobs
+        from search.engine.jobs import Jobs
 
         follow_job(Jobs(dashboard), job)
         return
     from rich.console import Console
 
-    from search import results as store
-    from search import status as statuses
-    from search import tables
+    from search.show import tables
+    from search.store import results as store
+    from search.store import status as statuses
 
     names = [study] if study else store.study_names(results)
     if not names:
@@ -265,7 +265,7 @@ def show_agreement(table: Any) -> None:
 
 def scan(results: Path, study: str) -> Any:
     """All trials of a study; damaged files are told, and a study without trials is refused."""
-    from search import results as store
+    from search.store import results as store
     from trainables.errors import InvalidRequest
 
     table, damaged = store.examine(results, study)
@@ -281,7 +281,7 @@ def tell(damaged: Sequence[Any]) -> None:
 
 
 def nothing_settled(results: Path, study: str | None) -> str:
-    from search import results as store
+    from search.store import results as store
 
     if not store.study_names(results):
         store.existing(results, study or "")

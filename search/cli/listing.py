@@ -16,7 +16,7 @@ def methods() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from search.tables import show
+    from search.show.tables import show
     from trainables import methods as known
 
     table = Table()
@@ -41,8 +41,8 @@ def spaces(
     from rich.console import Console
     from rich.table import Table
 
-    from search.space import SearchSpace
-    from search.tables import show
+    from search.definition.space import SearchSpace
+    from search.show.tables import show
     from trainables import methods as known
 
     table = Table()
@@ -62,8 +62,8 @@ def datasets() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from search.tables import show
-    from trainables.sources import SOURCES
+    from search.show.tables import show
+    from trainables.data.sources import SOURCES
 
     table = Table()
     for heading in ("dataset", "about", "validation", "AllCNN width", "samples per class up to"):

@@ -21,7 +21,7 @@ SpecFile = Annotated[
 
 
 def _located(place: str) -> Path:
-    from search.mirror import locate
+    from search.store.mirror import locate
     from trainables.errors import InvalidRequest
 
     try:
@@ -179,7 +179,7 @@ def terms(text: str | None) -> list[str] | None:
 def load(path: Path | None, given: dict[str, Any], places: Any) -> Any:
     """The specification that a file and the options describe. What the words of --forget say shows
     only in the dataset, which is read for it. Raises InvalidRequest."""
-    from search import spec as specs
+    from search.definition import spec as specs
 
     loaded = specs.load_spec(path, given)
     words = given.get("scenario", {}).get("forget")
@@ -233,8 +233,8 @@ def check_file(option: str, path: Path | None) -> None:
 
 def check_weights(option: str, path: Path | None) -> None:
     """`check_file` for weights, whose format their name must not belie."""
+    from trainables.artifacts.files import check_weights_name
     from trainables.errors import InvalidRequest
-    from trainables.files import check_weights_name
 
     check_file(option, path)
     if path is not None:
@@ -277,7 +277,7 @@ def _there(option: str, path: Path) -> Literal["folder", "file", "device"] | Non
 
 def settings(texts: list[str] | None) -> dict[str, Any]:
     """Overrides of a search space by name."""
-    from search.space import parse_setting
+    from search.definition.space import parse_setting
 
     return dict(parse_setting(text) for text in texts or [])
 

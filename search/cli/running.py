@@ -138,11 +138,11 @@ def run(
     """
     from rich.console import Console
 
-    from search import again
     from search.analysis import kept
-    from search.mirror import place_of
-    from search.progress import Progress
-    from search.results import described
+    from search.ledger import again
+    from search.show.progress import Progress
+    from search.store.mirror import place_of
+    from search.store.results import described
     from search.study import Study
 
     resources = {
@@ -215,7 +215,7 @@ def submit(
     The files that it names and this code go with it; it goes on when this machine is gone.
     `forgetune status --job NAME` shows again what it says.
     """
-    from search.jobs import Jobs
+    from search.engine.jobs import Jobs
 
     jobs = Jobs(dashboard)
     name = jobs.submit(context.args)
@@ -252,7 +252,7 @@ def prepare(
     """Build ahead what the trials of a study share: models, generators, references."""
     from rich.console import Console
 
-    from search.progress import Progress
+    from search.show.progress import Progress
     from search.study import Study
 
     overrides = options.given(
@@ -315,8 +315,8 @@ def trial(
     options.check_weights("--save", save)
     from rich.console import Console
 
-    from search import spec as specs
-    from search.progress import Progress
+    from search.definition import spec as specs
+    from search.show.progress import Progress
     from trainables import methods as known
     from trainables.errors import InvalidRequest, shortened
     from trainables.outcome import State
@@ -410,7 +410,7 @@ def _print_outcome(outcome: Any, references: dict[str, dict[str, float]], forgot
     from rich.markup import escape
     from rich.table import Table
 
-    from search.tables import number, show
+    from search.show.tables import number, show
     from trainables.outcome import METRICS
 
     values = ", ".join(f"{k}={v}" for k, v in outcome.hyperparameters.items())
@@ -459,12 +459,12 @@ def _show_findings(study: Any, results: Path) -> bool:
     """Print what was found; whether any trial is complete."""
     from rich.console import Console
 
-    from search import tables
     from search.analysis import best as select
     from search.analysis import kept
-    from search.mirror import place_of
-    from search.results import described
-    from search.scenarios import about, control_of
+    from search.show import tables
+    from search.store.mirror import place_of
+    from search.store.results import described
+    from search.store.scenarios import about, control_of
 
     table = study.results()
     console = Console()

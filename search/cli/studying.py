@@ -98,8 +98,9 @@ def compare(
     """
     from rich.console import Console
 
-    from search import comparison, tables
     from search.analysis.compare import sheet
+    from search.designs import comparison
+    from search.show import tables
     from search.study import Study
     from trainables import methods as known
 
@@ -191,11 +192,12 @@ def sensitivity(
     """
     from rich.console import Console
 
-    from search import repeats as repeating
-    from search import sweeps, tables
     from search.analysis import sensitivity as curves
-    from search.results import described
-    from search.spec import forgotten, measured
+    from search.definition.spec import forgotten, measured
+    from search.designs import repeats as repeating
+    from search.designs import sweeps
+    from search.show import tables
+    from search.store.results import described
     from trainables.errors import InvalidRequest, unknown
 
     _check_form(style, output)
@@ -316,12 +318,12 @@ def classes(
     """
     from rich.console import Console
 
-    from search import tables
     from search.analysis import by_class
-    from search.targets import forget_each
-    from trainables.classes import index_of, short, typed
+    from search.designs.targets import forget_each
+    from search.show import tables
+    from trainables.data.classes import index_of, short, typed
+    from trainables.data.sources import read
     from trainables.errors import InvalidRequest, unknown
-    from trainables.sources import read
 
     _check_form(style, output)
     options.check_file("--plot", plot)
@@ -406,8 +408,8 @@ def _present(sheet: Any, style: str, output: Path | None, table: Any) -> None:
     any case."""
     from rich.console import Console
 
-    from search import tables
     from search.analysis.sheets import FORMS
+    from search.show import tables
 
     if style == "text":
         shown = Console(record=output is not None)
@@ -427,7 +429,7 @@ def _origin(
 ) -> Any:
     """The resolved specification of the study that is to be repeated: one that is there, or the one
     that the options describe."""
-    from search.repeats import stored
+    from search.designs.repeats import stored
     from search.study import Study
     from trainables.errors import InvalidRequest
 
@@ -440,11 +442,11 @@ def _origin(
 
 
 def _configuration(about: Any, root: Path, settings: list[str] | None) -> Any:
-    """The configuration (`search.repeats.Chosen`) that the command is about."""
-    from search.repeats import configuration
-    from search.results import study_folder
-    from search.space import Fixed, parse_override
-    from search.status import status
+    """The configuration (`search.designs.repeats.Chosen`) that the command is about."""
+    from search.definition.space import Fixed, parse_override
+    from search.designs.repeats import configuration
+    from search.store.results import study_folder
+    from search.store.status import status
     from trainables.errors import InvalidRequest
 
     given = options.settings(settings)
@@ -461,7 +463,7 @@ def _configuration(about: Any, root: Path, settings: list[str] | None) -> Any:
 
 
 def _parameters(texts: list[str]) -> dict[str, Any]:
-    from search.space import parse_setting
+    from search.definition.space import parse_setting
 
     wanted = dict(parse_setting(text) if "=" in text else (text, None) for text in texts)
     return wanted

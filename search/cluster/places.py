@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from search.cluster import shell
 from search.cluster.findings import Finding, error, ok, warning
 from search.cluster.layout import Cluster, Node
+from trainables.artifacts.remote import SCHEMES, hidden, is_uri
 from trainables.errors import unknown
-from trainables.remote import SCHEMES, hidden, is_uri
 
 _BUCKETS = {
     "s3": re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),

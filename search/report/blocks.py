@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from search.analysis.sheets import Sheet
-from search.tables import number
+from search.show.tables import number
 
 
 @dataclass(frozen=True)

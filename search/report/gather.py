@@ -15,11 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from search import results
 from search.analysis import sensitivity
 from search.analysis.best import probed
 from search.analysis.by_class import Target
-from search.repeats import (
+from search.designs.repeats import (
     CLASSES,
     CONFIRMED,
     SWEEPS,
@@ -28,10 +27,11 @@ from search.repeats import (
     origins,
     same_but,
 )
+from search.designs.sweeps import swept
 from search.report import trials
-from search.results import Row
-from search.status import Status, status
-from search.sweeps import swept
+from search.store import results
+from search.store.results import Row
+from search.store.status import Status, status
 from trainables.errors import InvalidRequest
 
 MODELS = {"base": "original", "retrained": "retrained", "control": "control"}

@@ -14,13 +14,13 @@ import jinja2
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from search.mirror import place_of
 from search.report import trials
 from search.report.blocks import Block, Plot, Section
 from search.report.gather import Gathered, gather
 from search.report.plots.trials import TRIALS
 from search.report.study import sections
 from search.report.style import CONFIG
+from search.store.mirror import place_of
 
 
 def study_page(root: Path, name: str) -> str:

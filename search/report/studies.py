@@ -17,7 +17,6 @@ from search.analysis.agreement import agreement
 from search.analysis.best import by_gap, pareto, remarks
 from search.analysis.compare import Entry, choose
 from search.analysis.compare import sheet as comparison_sheet
-from search.mirror import place_of
 from search.report.blocks import Block, Line, Plot, Section, Table, Text, amount, of_sheet, word
 from search.report.gather import MODELS, ClassMap, Gathered, gather, joined_maps, left_out
 from search.report.plots import designs as design_plots
@@ -30,9 +29,10 @@ from search.report.study import (
     map_caption,
     shown_maps,
 )
-from search.results import Row, existing, joined
-from search.scenarios import apart, control_of, identity
-from search.status import failed
+from search.store.mirror import place_of
+from search.store.results import Row, existing, joined
+from search.store.scenarios import apart, control_of, identity
+from search.store.status import failed
 from trainables.errors import InvalidRequest
 from trainables.outcome import State
 

@@ -17,8 +17,7 @@ from search.analysis.agreement import agreement
 from search.analysis.best import GAPS, by_gap, pareto, remarks
 from search.analysis.importance import importance
 from search.analysis.sheets import cell
-from search.mirror import place_of
-from search.progress import duration
+from search.definition.space import SearchSpace
 from search.report import trials
 from search.report.blocks import (
     Block,
@@ -38,11 +37,12 @@ from search.report.gather import ClassMap, Confirmed, Gathered, left_out
 from search.report.plots import curves as course_plots
 from search.report.plots import designs as design_plots
 from search.report.plots import trials as trial_plots
-from search.results import Row
-from search.scenarios import control_of
-from search.space import SearchSpace
-from search.status import failed as count_failed
-from search.tables import hyperparameters
+from search.show.progress import duration
+from search.show.tables import hyperparameters
+from search.store.mirror import place_of
+from search.store.results import Row
+from search.store.scenarios import control_of
+from search.store.status import failed as count_failed
 from trainables.errors import InvalidRequest
 from trainables.outcome import State
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from trainables.files import write_whole
+from trainables.artifacts.files import write_whole
 from trainables.outcome import State
 
 INK, MUTED, LINE, GRID = "#1f2933", "#66727f", "#b8c1ca", "#e9edf0"

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from search.analysis.best import figures, probed
 from search.report.style import plain
-from search.results import Row
-from search.tables import hyperparameters
+from search.show.tables import hyperparameters
+from search.store.results import Row
 from trainables.outcome import State
 
 

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from search import Study, comparison, repeats, sweeps, tables, targets
+from search import Study
 from search.cli import options, studying
-from search.repeats import Chosen, Origin
-from search.results import Row
-from search.spec import (
+from search.definition.spec import (
     InversionSpec,
     Resources,
     ScenarioSpec,
@@ -26,7 +24,11 @@ from search.spec import (
     scenario_of,
     validate,
 )
-from tests.search.test_spec import weights_file
+from search.designs import comparison, repeats, sweeps, targets
+from search.designs.repeats import Chosen, Origin
+from search.show import tables
+from search.store.results import Row
+from tests.search.definition.test_spec import weights_file
 from tests.search.toys import NOWHERE, toy_row
 from trainables.errors import InvalidRequest
 

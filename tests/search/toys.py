@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from search import results
-from search.ledger import Ledger, Ticket
-from search.results import Row
-from search.spec import StudySpec, resolve, validate
+from search.definition.spec import StudySpec, resolve, validate
+from search.ledger.ledger import Ledger, Ticket
+from search.store import results
+from search.store.results import Row
 from trainables.outcome import Outcome, State
 from trainables.scenario import Places
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from trainables.artifacts import Built, Store
+from trainables.artifacts.store import Built, Store
 
 KIND = "thing"
 WHAT = {"seed": 3, "data": "abc", "forget": [1]}

@@ -66,7 +66,7 @@ def test_search_imports_torch_nowhere(path: Path) -> None:
 def test_requests_are_checked_without_torch() -> None:
     loaded = modules_after(
         "import trainables, trainables.errors, trainables.scenario, trainables.outcome, "
-        "trainables.sources, trainables.methods; trainables.methods.check_known('mugan')"
+        "trainables.data.sources, trainables.methods; trainables.methods.check_known('mugan')"
     )
     assert "numpy" in loaded
     assert not loaded & {"torch", "torchvision", "ray", "optuna", "sklearn", "PIL"}

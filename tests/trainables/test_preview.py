@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables.metrics.evaluate import predict
+from trainables.models.answers import predict
 from trainables.preview import COLUMNS, sheets, write_sheet
 from trainables.workbench import Workbench
 

@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from tests.trainables.toys import same, state
 from trainables import methods, trial
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import DataError, Diverged, InvalidRequest
 from trainables.methods import mugan
-from trainables.metrics.evaluate import Answers, Measured
+from trainables.metrics.evaluate import Measured
 from trainables.metrics.gap import gap
+from trainables.models.answers import Answers
 from trainables.outcome import CURVE, METRICS, Outcome, State
-from trainables.passes import Plan
 from trainables.scenario import Places
+from trainables.training.passes import Plan
 from trainables.trial import run_trial, run_trials_together, trial_phases
 from trainables.workbench import Workbench
 

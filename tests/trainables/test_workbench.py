@@ -16,19 +16,27 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from tests.trainables.toys import rng, same, state
-from trainables import models, workbench
+from trainables import workbench
 from trainables.access import Access
-from trainables.artifacts import key_of
-from trainables.data import Samples
+from trainables.artifacts.recipes import (
+    HOLDOUT,
+    INVERTED,
+    RECIPES,
+    Origin,
+    describe,
+    inversion_seed,
+)
+from trainables.artifacts.store import key_of
+from trainables.data.dataset import Samples
+from trainables.data.sources import SPLIT_SEED, stratified
 from trainables.errors import DataError, GeneratorError, InvalidRequest
 from trainables.generators import dcgan, kegnet
 from trainables.generators.sampling import Ensemble
-from trainables.metrics.evaluate import answers_of, predict
 from trainables.metrics.gap import distances
-from trainables.recipes import HOLDOUT, INVERTED, RECIPES, Origin, describe, inversion_seed
+from trainables.models import catalogue
+from trainables.models.answers import answers_of, predict
 from trainables.scenario import Inversion, Places, Scenario
-from trainables.sources import SPLIT_SEED, stratified
-from trainables.training import fit
+from trainables.training.supervised import fit
 from trainables.workbench import Workbench, clone, prepare_part, save_model, shared_workbench
 
 CPU = torch.device("cpu")
@@ -246,8 +254,8 @@ class TestTraining:
     ) -> None:
         bench = Workbench(brief, Places(data=tmp_path, artifacts=tmp_path), CPU)
         train, seed = bench.dataset.train, brief.seed + offset
-        expected = models.build("allcnn", (1, 8, 8), 3, brief.width, seed)
-        expected.to(memory_format=models.memory_format("allcnn", (1, 8, 8)))
+        expected = catalogue.build("allcnn", (1, 8, 8), 3, brief.width, seed)
+        expected.to(memory_format=catalogue.memory_format("allcnn", (1, 8, 8)))
         for _ in fit(
             expected,
             train if kind == "base" else train.without(brief.forget),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.generators import dcgan
 
 SHAPE = (1, 2, 2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.generators.dcgan import (
     LATENT,
     compete,
@@ -17,7 +17,7 @@ from trainables.generators.dcgan import (
     generator_layers,
     initialise,
 )
-from trainables.group import Group
+from trainables.training.group import Group
 
 
 class ConditionalGenerator(nn.Module):

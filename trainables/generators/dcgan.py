@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.data import Samples
-from trainables.group import Group
-from trainables.training import adam, descend
+from trainables.data.dataset import Samples
+from trainables.training.group import Group
+from trainables.training.supervised import adam, descend
 
 LATENT = 100
 WIDTH = 64

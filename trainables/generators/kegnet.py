@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.data import Samples
-from trainables.group import Group
+from trainables.data.dataset import Samples
 from trainables.scenario import Inversion
-from trainables.training import adam, descend
+from trainables.training.group import Group
+from trainables.training.supervised import adam, descend
 
 LATENT = 10
 HIDDEN = 120

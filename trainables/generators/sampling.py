@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trainables.classes import labelled
-from trainables.data import Samples
+from trainables.data.classes import labelled
+from trainables.data.dataset import Samples
 from trainables.errors import GeneratorError
 from trainables.generators import dcgan, kegnet
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.generators.dcgan import LATENT, Generator, discriminator_layers, initialise
-from trainables.training import adam, descend
+from trainables.training.supervised import adam, descend
 
 LEARNING_RATE = 1e-4
 BETAS = (0.0, 0.9)

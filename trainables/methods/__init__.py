@@ -105,7 +105,8 @@ def hyperparameters(name: str) -> dict[str, Any]:
 
 def is_plan(name: str) -> bool:
     """Whether trials of a method can share their steps: it is no more than passes over samples,
-    which its `plan` gives (`trainables.passes`). Raises InvalidRequest for an unknown method."""
+    which its `plan` gives (`trainables.training.passes`). Raises InvalidRequest for an unknown
+    method."""
     return hasattr(load(name), "plan")
 
 

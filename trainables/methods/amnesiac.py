@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from trainables.access import Access, Granted
-from trainables.methods.bounds import check_at_least, check_positive
-from trainables.training import fit
+from trainables.training.bounds import check_at_least, check_positive
+from trainables.training.supervised import fit
 
 
 @dataclass(frozen=True)

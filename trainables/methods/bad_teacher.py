@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.learning import BatchNorm, Layers, check_learning, parameters_of
-from trainables.methods.bounds import check_at_least, check_positive
-from trainables.metrics.evaluate import predict
-from trainables.models import reinitialise
-from trainables.passes import PHASE_ENDS, Pass, Plan, run
-from trainables.training import adam
+from trainables.models.answers import predict
+from trainables.models.catalogue import reinitialise
+from trainables.training.bounds import check_at_least, check_positive
+from trainables.training.learning import BatchNorm, Layers, check_learning, parameters_of
+from trainables.training.passes import PHASE_ENDS, Pass, Plan, run
+from trainables.training.supervised import adam
 
 
 def bad_teacher_loss(

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.data import Samples
-from trainables.learning import BatchNorm, Layers, check_learning
-from trainables.methods.bounds import check_at_least, check_positive
+from trainables.data.dataset import Samples
 from trainables.methods.unsir import make_noise, noise_loss
-from trainables.training import fit
+from trainables.training.bounds import check_at_least, check_positive
+from trainables.training.learning import BatchNorm, Layers, check_learning
+from trainables.training.supervised import fit
 
 
 def minimising_loss(logits: Tensor, labels: Tensor, noise: Tensor) -> Tensor:

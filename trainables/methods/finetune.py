@@ -15,10 +15,10 @@ from torch import nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.learning import BatchNorm, Layers, check_learning, parameters_of
-from trainables.methods.bounds import check_at_least, check_positive
-from trainables.passes import PHASE_ENDS, Pass, Plan, run
-from trainables.training import adam
+from trainables.training.bounds import check_at_least, check_positive
+from trainables.training.learning import BatchNorm, Layers, check_learning, parameters_of
+from trainables.training.passes import PHASE_ENDS, Pass, Plan, run
+from trainables.training.supervised import adam
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from torch.nn import functional
 from trainables.access import Access, Granted
 from trainables.errors import TooFewSamples
 from trainables.generators.gkt import LATENT, Generator
-from trainables.losses import distillation
-from trainables.methods.bounds import check_at_least, check_positive
-from trainables.models import reinitialise
-from trainables.training import adam, descend
+from trainables.models.catalogue import reinitialise
+from trainables.training.bounds import check_at_least, check_positive
+from trainables.training.losses import distillation
+from trainables.training.supervised import adam, descend
 
 GRADIENT_NORM = 5.0
 PATIENCE = 100

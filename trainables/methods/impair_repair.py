@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.data import Samples
-from trainables.learning import BatchNorm, Layers, parameters_of
-from trainables.losses import distillation
-from trainables.metrics.evaluate import BATCH, predict
-from trainables.passes import PHASE_ENDS, Pass, Plan
-from trainables.training import adam
+from trainables.data.dataset import Samples
+from trainables.models.answers import BATCH, predict
+from trainables.training.learning import BatchNorm, Layers, parameters_of
+from trainables.training.losses import distillation
+from trainables.training.passes import PHASE_ENDS, Pass, Plan
+from trainables.training.supervised import adam
 
 Direction = Literal["reference", "model"]
 """Whose distribution the KL divergence is taken from: KL(reference || model), as the thesis'

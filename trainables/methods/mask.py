@@ -1,7 +1,7 @@
 """The control of a comparison: switches an output off, and forgets nothing.
 
 By accuracy, membership and relearning alike this is as good as unlearning gets, so a figure that it
-does well in is no evidence. The features know the class as before (`trainables.metrics.probe`).
+does well in is no evidence. The features know the class as before (`trainables.attacks.probe`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 
 from trainables.access import Access, Granted
 from trainables.errors import InvalidRequest
-from trainables.learning import last_layer
+from trainables.models.answers import last_layer
 
 LOWERED = 1e4
 """What is taken off an output: no other term comes near."""

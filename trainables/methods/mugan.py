@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from trainables.access import Access, Granted
-from trainables.learning import BatchNorm, Layers, check_learning
-from trainables.methods.bounds import check_at_least, check_one_of, check_positive
 from trainables.methods.impair_repair import DIRECTIONS, Direction, impair_repair
-from trainables.passes import Plan, run
+from trainables.training.bounds import check_at_least, check_one_of, check_positive
+from trainables.training.learning import BatchNorm, Layers, check_learning
+from trainables.training.passes import Plan, run
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.learning import BatchNorm, Layers, check_learning, learning, parameters_of
-from trainables.methods.bounds import check_at_least, check_positive
-from trainables.training import adam, descend
+from trainables.training.bounds import check_at_least, check_positive
+from trainables.training.learning import BatchNorm, Layers, check_learning, learning, parameters_of
+from trainables.training.supervised import adam, descend
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from trainables.access import Access, Granted
-from trainables.data import Samples
-from trainables.learning import BatchNorm, Layers, check_learning
-from trainables.methods.bounds import check_at_least, check_positive
-from trainables.training import fit
+from trainables.data.dataset import Samples
+from trainables.training.bounds import check_at_least, check_positive
+from trainables.training.learning import BatchNorm, Layers, check_learning
+from trainables.training.supervised import fit
 
 
 def other_labels(labels: Tensor, num_classes: int, rng: torch.Generator) -> Tensor:

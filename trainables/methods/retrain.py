@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from trainables.access import Access, Granted
-from trainables.methods.bounds import check_at_least, check_positive
-from trainables.models import reinitialise
+from trainables.models.catalogue import reinitialise
 from trainables.scenario import THESIS_BATCH_SIZE, THESIS_EPOCHS, THESIS_LEARNING_RATE
-from trainables.training import fit
+from trainables.training.bounds import check_at_least, check_positive
+from trainables.training.supervised import fit
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.data import Samples
-from trainables.learning import BatchNorm, Layers, check_learning, parameters_of
-from trainables.losses import distillation
-from trainables.methods.bounds import check_at_least, check_positive
-from trainables.metrics.evaluate import predict
-from trainables.passes import PHASE_ENDS, Pass, Plan, run
-from trainables.training import adam
+from trainables.data.dataset import Samples
+from trainables.models.answers import predict
+from trainables.training.bounds import check_at_least, check_positive
+from trainables.training.learning import BatchNorm, Layers, check_learning, parameters_of
+from trainables.training.losses import distillation
+from trainables.training.passes import PHASE_ENDS, Pass, Plan, run
+from trainables.training.supervised import adam
 
 DECAY_EPOCHS = (5, 8, 9)
 """The learning rate is divided by ten after these epochs (the authors' code)."""

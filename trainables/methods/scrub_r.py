@@ -11,8 +11,8 @@ from torch import nn
 from trainables.access import Granted
 from trainables.methods.scrub import Scrub
 from trainables.metrics.accuracy import accuracy
-from trainables.metrics.evaluate import predict
-from trainables.passes import PHASE_ENDS, Plan
+from trainables.models.answers import predict
+from trainables.training.passes import PHASE_ENDS, Plan
 
 HELD_OUT = 0.2
 """Share of D_f that is kept from scrubbing, to tell how the final model errs on unscrubbed samples

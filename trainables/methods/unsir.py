@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.access import Access, Granted
-from trainables.data import Samples
-from trainables.learning import BatchNorm, Layers, check_learning, parameters_of
-from trainables.methods.bounds import check_at_least, check_positive
-from trainables.training import adam, descend, train_epoch
+from trainables.data.dataset import Samples
+from trainables.training.bounds import check_at_least, check_positive
+from trainables.training.learning import BatchNorm, Layers, check_learning, parameters_of
+from trainables.training.supervised import adam, descend, train_epoch
 
 NoiseMode = Literal["eval", "train"]
 

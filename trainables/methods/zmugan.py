@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from trainables.access import Access, Granted
-from trainables.classes import labelled
+from trainables.data.classes import labelled
 from trainables.errors import TooFewSamples
-from trainables.learning import BatchNorm, Layers, check_learning
-from trainables.methods.bounds import check_at_least, check_one_of, check_positive
 from trainables.methods.impair_repair import DIRECTIONS, Direction, impair_repair
-from trainables.passes import Plan, run
+from trainables.training.bounds import check_at_least, check_one_of, check_positive
+from trainables.training.learning import BatchNorm, Layers, check_learning
+from trainables.training.passes import Plan, run
 
 LEAST_PER_CLASS = 10
 """Samples of a class below which the trial ends: a class that is not repaired is forgotten too."""

@@ -1,1 +1,4 @@
-"""The metrics, one file each, as pure functions; `evaluate` applies them all to a model."""
+"""What is measured of a model? One file per metric, pure functions; `evaluate` applies them all.
+
+May import `attacks` and what stands below it.
+"""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import Diverged
-from trainables.metrics.evaluate import BATCH
-from trainables.training import adam, descend
+from trainables.models.answers import BATCH
+from trainables.training.supervised import adam, descend
 
 LOOK_EVERY = 16
 """Steps after which a GPU's results are looked at: each look at one stalls it."""

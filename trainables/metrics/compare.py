@@ -7,10 +7,11 @@ from torch import nn
 
 from trainables.metrics.divergence import js_divergence, kl_divergence
 from trainables.metrics.entropy import entropy
-from trainables.metrics.evaluate import Answers, Evaluator, predict
+from trainables.metrics.evaluate import Evaluator
 from trainables.metrics.neighbours import neighbour_gap
 from trainables.metrics.weight_distance import weight_distance
 from trainables.metrics.zrf import zrf
+from trainables.models.answers import Answers, predict
 
 
 class Comparison:

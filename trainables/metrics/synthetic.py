@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainables.errors import GeneratorError
 from trainables.metrics.accuracy import accuracy
 from trainables.metrics.divergence import kl_divergence
-from trainables.metrics.evaluate import Answers, predict
+from trainables.models.answers import Answers, predict
 
 IDEAL = {"synthetic_forget_accuracy": 0.0, "synthetic_retain_accuracy": 100.0}
 """What a model has that forgot everything it should and nothing else."""

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from search.report import trials
 from search.report.plots.trials import steering
 from search.report.style import GREY, INK, MODELS, RED, styled, whole_numbers
-from search.results import Row
+from search.store.results import Row
 from trainables.outcome import State
 
 PANELS = {

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from search.report import trials
 from search.report.style import INK, MODELS, SERIES, plain, spans_decades, styled, whole_numbers
-from search.results import Row
+from search.store.results import Row
 from trainables.outcome import State
 
 Studies = Mapping[str, Sequence[Row]]

@@ -40,8 +40,8 @@ from search.report.style import (
     value_axis,
     whole_numbers,
 )
-from search.results import Row
-from search.tables import hyperparameters
+from search.show.tables import hyperparameters
+from search.store.results import Row
 from trainables.outcome import State
 
 TRIALS = "trials"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search import results
-from search.repeats import Origin
-from search.results import Row
+from search.designs.repeats import Origin
+from search.store import results
+from search.store.results import Row
 from tests.search.toys import toy_row, write_study
 
 CLASSES = [f"digit {label}" for label in range(10)]

@@ -12,13 +12,13 @@ import pytest
 pytest.importorskip("plotly")
 pytest.importorskip("jinja2")
 
-from search import results
-from search.repeats import Origin
+from search.designs.repeats import Origin
 from search.report import comparison_page, study_page
 from search.report.gather import gather
 from search.report.page import as_json, ticked
 from search.report.study import grouped_reasons
-from search.results import Row
+from search.store import results
+from search.store.results import Row
 from tests.search.report.samples import CLASSES, describe, rows, write_related, write_sample
 from tests.search.toys import Holder, only_line, run_study, toy_row, write_study
 from trainables.errors import InvalidRequest
@@ -486,7 +486,7 @@ def test_nothing_to_compare_is_refused(tmp_path: Path) -> None:
 def test_the_specification_is_toml_that_can_be_run_again(tmp_path: Path) -> None:
     import tomllib
 
-    from search.spec import validate
+    from search.definition.spec import validate
 
     folder = write_sample(tmp_path)
     page = without_plotly(whole := study_page(tmp_path, "toy"))

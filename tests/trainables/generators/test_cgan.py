@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.toys import rng, same, state
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import Diverged
 from trainables.generators import cgan, dcgan
 from trainables.generators.sampling import ClassGenerators, share_classified_as

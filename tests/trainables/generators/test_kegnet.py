@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.toys import rng, same, state
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import Diverged
 from trainables.generators import kegnet
 from trainables.generators.kegnet import (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.trainables.toys import SHAPE, CodedClassifier, CodedGenerator, rng
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import GeneratorError
 from trainables.generators import kegnet, sampling
 from trainables.generators.dcgan import LATENT

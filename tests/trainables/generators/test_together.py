@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from tests.trainables.toys import rng, state
-from trainables import models
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import Diverged
 from trainables.generators import dcgan, kegnet
+from trainables.models import catalogue
 from trainables.scenario import Inversion
 
 SHAPE = (1, 8, 8)
@@ -63,7 +63,7 @@ def test_dcgans_of_classes_with_unlike_numbers_of_samples() -> None:
     ],
 )
 def test_inversions_of_one_classifier(recipe: Inversion, aided: bool) -> None:
-    classifier = models.build("allcnn", SHAPE, 3, 0.1, 0).eval()
+    classifier = catalogue.build("allcnn", SHAPE, 3, 0.1, 0).eval()
     examples = samples(3, 6) if aided else None
     what = classifier, SHAPE, 3, recipe
     alone = [kegnet.invert(*what, seed, examples) for seed in SEEDS]

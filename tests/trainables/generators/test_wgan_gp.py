@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.toys import batches_tracked, rng, same, state
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import Diverged
 from trainables.generators import dcgan, wgan_gp
-from trainables.training import descend
+from trainables.training.supervised import descend
 
 SHAPES = [(1, 8, 8), (3, 32, 32), (1, 28, 28), (1, 5, 9)]
 

@@ -7,7 +7,7 @@ import torch
 
 from tests.trainables.toys import rng
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 
 
 @pytest.fixture

@@ -14,16 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainables.toys import batches_tracked, rng, same, state
-from trainables import models, workbench
+from trainables import workbench
 from trainables.access import Access, Granted
-from trainables.artifacts import _write, checksum
-from trainables.data import Samples
+from trainables.artifacts.store import _write, checksum
+from trainables.data.dataset import Samples
 from trainables.errors import DataError, InvalidRequest
 from trainables.methods import METHODS, check_log
 from trainables.methods.amnesiac import Amnesiac
+from trainables.models import catalogue
 from trainables.scenario import Places, Scenario
 from trainables.trainable import trainable
-from trainables.training import fit
+from trainables.training.supervised import fit
 from trainables.trial import run_trial
 from trainables.workbench import Workbench, clone, save_model
 
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
 
 def initial(scenario: Scenario) -> nn.Module:
     """The base model before its training."""
-    return models.build(scenario.model, (1, 8, 8), 3, scenario.width, scenario.seed)
+    return catalogue.build(scenario.model, (1, 8, 8), 3, scenario.width, scenario.seed)
 
 
 def unlearned(bench: Workbench, **values: Any) -> nn.Module:
@@ -135,7 +136,7 @@ def test_only_batches_with_forget_samples_are_in_the_log(
     asked = replace(scenario, forget=(1,), epochs=1, batch_size=4)
     bench = Workbench(asked, own(tmp_path), CPU)
     train, model, source = bench.dataset.train, initial(asked), rng(asked.seed)
-    model.to(memory_format=models.memory_format("allcnn", (1, 8, 8)))  # rounds in its own way
+    model.to(memory_format=catalogue.memory_format("allcnn", (1, 8, 8)))  # rounds in its own way
     optimizer = torch.optim.Adam(model.parameters(), lr=asked.learning_rate, fused=True)
     expected = {name: torch.zeros_like(weight) for name, weight in model.named_parameters()}
     touched, batches = 0, 0
@@ -311,7 +312,7 @@ class TestGivenWeights:
 
 
 def small() -> nn.Module:
-    return models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
+    return catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
 
 
 def granted(log: dict[str, Tensor], retain: Samples) -> Granted:

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from tests.trainables.toys import Witness, numbers, rng
 from tests.trainables.toys import numbered as numbered_squares
-from trainables import models
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.methods import bad_teacher
 from trainables.methods.bad_teacher import BadTeacher, bad_teacher_loss
+from trainables.models import catalogue
 
 EVEN = torch.tensor([[0.0, 0.0]])  # softmax: 1/2, 1/2
 UP = torch.tensor([[log(3), 0.0]])  # 3/4, 1/4
@@ -157,7 +157,7 @@ class TestTeachers:
 
     def test_the_teachers_are_in_evaluation_mode(self, losses: Losses) -> None:
         """So that no image's answer hangs on the others of its batch."""
-        model = models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
+        model = catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
         image = torch.rand(1, 1, 8, 8, generator=rng(1))
         others = torch.rand(8, 1, 8, 8, generator=rng(2)) * 5
         forget = Samples(image, torch.tensor([2]))
@@ -169,8 +169,8 @@ class TestTeachers:
         torch.testing.assert_close(good[:, 0].sort().values, expected)
         # A network in training mode would give a batch of these sizes unit variance; one with
         # fresh running statistics, in evaluation mode, hardly tells images apart.
-        fresh = models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
-        models.reinitialise(fresh, seed=rng().initial_seed())
+        fresh = catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
+        catalogue.reinitialise(fresh, seed=rng().initial_seed())
         with torch.no_grad():
             expected = fresh.eval()(torch.cat([image, others]))[:, 0].sort().values
         torch.testing.assert_close(bad[:, 0].sort().values, expected)
@@ -238,7 +238,7 @@ def test_the_student_comes_to_copy_each_teacher_on_its_data(losses: Losses) -> N
 def test_it_is_the_plain_loop_that_asks_both_teachers_in_each_step() -> None:
     """Eq. 9 with PyTorch's plain Adam, in double precision."""
     student, plain, original = (
-        models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0).double() for _ in range(3)
+        catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0).double() for _ in range(3)
     )
     images = torch.rand(62, 1, 8, 8, generator=rng(1), dtype=torch.float64) * 2 - 1
     labels = torch.arange(62) % 3
@@ -250,7 +250,7 @@ def test_it_is_the_plain_loop_that_asks_both_teachers_in_each_step() -> None:
 
     source = rng(5)
     good, bad = copy.deepcopy(plain).eval(), copy.deepcopy(plain).eval()
-    models.reinitialise(bad, seed=5)
+    catalogue.reinitialise(bad, seed=5)
     kept = torch.randperm(40, generator=source)[:20]
     mixed = torch.cat([forget.images, retain.images[kept]])
     optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3, fused=False)

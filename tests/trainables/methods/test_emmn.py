@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainables.toys import batches_tracked, rng, same, state
-from trainables import models
 from trainables.access import Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import InvalidRequest
 from trainables.methods import emmn
 from trainables.methods.emmn import EMMN, minimising_loss
+from trainables.models import catalogue
 from trainables.workbench import Workbench, clone
 
 SHAPE = (1, 8, 8)
@@ -27,7 +27,7 @@ SHORT: dict[str, Any] = {"repeats": 2, "maximise_steps": 2, "minimise_steps": 2}
 
 
 def base() -> nn.Module:
-    return models.build("allcnn", SHAPE, 3, 0.05, seed=0)
+    return catalogue.build("allcnn", SHAPE, 3, 0.05, seed=0)
 
 
 class Tiny(nn.Module):

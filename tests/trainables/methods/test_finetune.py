@@ -5,17 +5,17 @@ from __future__ import annotations
 from torch import nn
 
 from tests.trainables.toys import batches_tracked, rng, same, state
-from trainables import models
 from trainables.access import Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.methods.finetune import Finetune
-from trainables.training import fit
+from trainables.models import catalogue
+from trainables.training.supervised import fit
 
 FINETUNE = Finetune(learning_rate=3e-3, epochs=3, batch_size=16)
 
 
 def base() -> nn.Module:
-    return models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
+    return catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
 
 
 def test_it_is_fitting_the_model_on_the_retain_data(

@@ -13,11 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainables.toys import batches_tracked, rng, same, state
-from trainables import models
 from trainables.access import Granted
 from trainables.errors import AccessDenied, InvalidRequest, TooFewSamples
 from trainables.generators.gkt import LATENT, Generator
-from trainables.losses import distillation
 from trainables.methods import gkt
 from trainables.methods.gkt import (
     GKT,
@@ -29,6 +27,8 @@ from trainables.methods.gkt import (
     attention_map,
     gate,
 )
+from trainables.models import catalogue
+from trainables.training.losses import distillation
 
 SHAPE = (1, 8, 8)
 OPEN = 1.0
@@ -37,7 +37,7 @@ SHORT = GKT(pseudo_batches=3, batch_size=8, student_steps=2, threshold=OPEN)
 
 
 def allcnn(seed: int = 0) -> nn.Module:
-    return models.build("allcnn", SHAPE, 3, 0.05, seed).eval()
+    return catalogue.build("allcnn", SHAPE, 3, 0.05, seed).eval()
 
 
 def lively(seed: int) -> nn.Module:
@@ -192,7 +192,7 @@ class TestAttention:
 
     @pytest.mark.parametrize(("name", "layers"), [("allcnn", 8), ("vgg16", 13), ("resnet9", 8)])
     def test_every_conv_block_has_a_map_of_what_it_gives_out(self, name: str, layers: int) -> None:
-        model = models.build(name, SHAPE, 3, 1.0, seed=0).eval()
+        model = catalogue.build(name, SHAPE, 3, 1.0, seed=0).eval()
         images = torch.randn(2, *SHAPE, generator=rng())
         with torch.no_grad():
             logits, maps = attended(model, images)
@@ -640,11 +640,11 @@ class TestNetworks:
             _ = granted().retain
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", catalogue.MODELS)
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28)])
 def test_it_works_for_every_model_and_size(name: str, shape: tuple[int, int, int]) -> None:
     width = 0.1 if name == "allcnn" else 1.0
-    model = models.build(name, shape, 4, width, seed=0)
+    model = catalogue.build(name, shape, 4, width, seed=0)
     method = GKT(pseudo_batches=1, batch_size=2, student_steps=1, threshold=OPEN)
     before = state(model)
     *_, student = method.unlearn(model, granted(shape, (1, 3), 4), rng())

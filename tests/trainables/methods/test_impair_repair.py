@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.toys import Witness, batches_tracked, numbers, rng, state
-from trainables import passes
-from trainables.data import Samples
-from trainables.losses import distillation
+from trainables.data.dataset import Samples
 from trainables.methods.impair_repair import Direction, impair_repair, towards_model
+from trainables.training import passes
+from trainables.training.losses import distillation
 
 T = 4.0
 RATE = 0.05

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.toys import batches_tracked, rng, state
-from trainables import models
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.methods.jit import JiT, lipschitz_loss
+from trainables.models import catalogue
 
 IMAGES = torch.rand(6, 1, 3, 3, generator=rng(1), dtype=torch.float64) * 2 - 1
 
@@ -149,7 +149,7 @@ def test_every_batch_is_one_step_of_adam_with_gradients_of_its_own() -> None:
 
 
 def test_the_model_is_in_training_mode_in_every_pass() -> None:
-    model = models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0).eval()
+    model = catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0).eval()
     images = torch.rand(8, 1, 8, 8, generator=rng(1))
     forget = Samples(images, torch.ones(8, dtype=torch.long))
     tracked = []

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from tests.trainables.toys import rng, state
-from trainables import methods, models
+from trainables import methods
 from trainables.access import Granted
 from trainables.errors import InvalidRequest
 from trainables.methods.mask import Mask
+from trainables.models import catalogue
 
 SHAPE = (1, 8, 8)
 
@@ -25,7 +26,7 @@ def test_it_never_answers_a_forgotten_class_and_else_what_came_next(
     name: str, forget: tuple[int, ...]
 ) -> None:
     shape = (1, 32, 32)
-    model = models.build(name, shape, 4, 0.1 if name == "allcnn" else 1.0, seed=0).eval()
+    model = catalogue.build(name, shape, 4, 0.1 if name == "allcnn" else 1.0, seed=0).eval()
     images = torch.randn(64, *shape, generator=rng())
     with torch.no_grad():
         before = model(images)
@@ -41,7 +42,7 @@ def test_it_never_answers_a_forgotten_class_and_else_what_came_next(
 
 
 def test_only_the_forgotten_classes_biases_change() -> None:
-    model = models.build("allcnn", SHAPE, 4, 0.05, seed=0)
+    model = catalogue.build("allcnn", SHAPE, 4, 0.05, seed=0)
     before = state(model)
     list(Mask().unlearn(model, granted((1, 2)), rng()))
     after = state(model)

@@ -10,11 +10,11 @@ from torch import nn
 
 from tests.trainables.toys import CodedClassifier, CodedGenerator, rng
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.generators.sampling import ClassGenerators
 from trainables.methods import mugan
 from trainables.methods.mugan import MuGAN
-from trainables.passes import PHASE_ENDS, Plan
+from trainables.training.passes import PHASE_ENDS, Plan
 
 CLASSES = 4
 

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional
 
 from tests.trainables.toys import batches_tracked, rng, same, state
-from trainables import models
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import Diverged
 from trainables.methods.negative_gradient import NegativeGradient
+from trainables.models import catalogue
 
 IMAGES = torch.randn(20, 1, 2, 2, generator=rng(1))
 FORGET = Samples(IMAGES, torch.ones(20, dtype=torch.long))
@@ -55,7 +55,7 @@ def test_each_epoch_raises_the_cross_entropy_on_the_forget_data() -> None:
 
 
 def test_a_step_is_taken_for_each_batch_in_training_mode() -> None:
-    model = models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0).eval()
+    model = catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0).eval()
     forget = Samples(torch.rand(20, 1, 8, 8, generator=rng(1)), FORGET.labels)
     steps = []
     for ascended in NegativeGradient(epochs=2, batch_size=8).unlearn(model, granted(forget), rng()):

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from tests.trainables.toys import batches_tracked, rng
-from trainables import models
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.methods import random_labels
 from trainables.methods.random_labels import RandomLabels, other_labels
+from trainables.models import catalogue
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
@@ -117,6 +117,6 @@ def test_a_real_model_takes_a_step_per_batch() -> None:
     access = Granted(
         frozenset({Access.FORGET}), {Access.FORGET: lambda: forget}, (1,), 3, (1, 8, 8)
     )
-    model = models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
+    model = catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
     method = RandomLabels(epochs=2, batch_size=8)
     assert [batches_tracked(one) for one in method.unlearn(model, access, rng())] == [3, 6]

@@ -6,17 +6,17 @@ import torch
 from torch import nn
 
 from tests.trainables.toys import rng, same, state
-from trainables import models
 from trainables.access import Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.methods.retrain import Retrain
-from trainables.training import fit
+from trainables.models import catalogue
+from trainables.training.supervised import fit
 
 RETRAIN = Retrain(learning_rate=3e-3, epochs=3, batch_size=16)
 
 
 def fresh(seed: int) -> nn.Module:
-    return models.build("allcnn", (1, 8, 8), 3, 0.05, seed)
+    return catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed)
 
 
 def test_it_is_fitting_a_fresh_model_on_the_retain_data(

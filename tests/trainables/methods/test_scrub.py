@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainables.toys import Witness, numbered, numbers, rng
-from trainables import models, passes
 from trainables.access import Access, Granted
-from trainables.data import Samples
-from trainables.losses import distillation
+from trainables.data.dataset import Samples
 from trainables.methods import scrub
 from trainables.methods.scrub import Scrub, disobedience, obedience
-from trainables.training import descend
+from trainables.models import catalogue
+from trainables.training import passes
+from trainables.training.losses import distillation
+from trainables.training.supervised import descend
 
 # Of a schedule whose optimiser is held still by a test.
 pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
@@ -173,7 +174,7 @@ class TestLosses:
     def test_the_teacher_is_the_original_in_evaluation_mode_throughout(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        model = models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
+        model = catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
         images = torch.randn(12, 1, 8, 8, generator=rng(1))
         with torch.no_grad():
             expected = model.eval()(images)[:, 0].sort().values
@@ -263,7 +264,7 @@ class TestEpochs:
         assert set(still.decays) == {0.03}
 
     def test_the_student_trains_in_training_mode_whatever_is_done_at_a_yield(self) -> None:
-        model = models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
+        model = catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0)
         data = Samples(torch.rand(8, 1, 8, 8, generator=rng()), torch.arange(8) % 3)
         tracked = []
         for student in scrubbing(Scrub(epochs=3, max_steps=1), model, data, data):
@@ -328,7 +329,7 @@ class TestDirections:
 def test_it_is_the_plain_loop_that_asks_the_teacher_in_each_step() -> None:
     """Alg. 2-4 as they are printed, with PyTorch's plain Adam, in double precision."""
     student, plain, original = (
-        models.build("allcnn", (1, 8, 8), 3, 0.05, seed=0).double() for _ in range(3)
+        catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=0).double() for _ in range(3)
     )
     images = torch.rand(62, 1, 8, 8, generator=rng(1), dtype=torch.float64) * 2 - 1
     labels = torch.arange(62) % 3

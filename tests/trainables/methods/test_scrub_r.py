@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from tests.trainables.toys import Witness, numbered, numbers, rng
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.methods.scrub import Scrub
 from trainables.methods.scrub_r import ScrubRewind
-from trainables.passes import PHASE_ENDS, Plan
+from trainables.training.passes import PHASE_ENDS, Plan
 
 COUNT = 100
 SCRUBBED = (10, 50, 30, 90)

@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainables.toys import batches_tracked, rng, same, state
-from trainables import models
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import InvalidRequest
 from trainables.methods import make, unsir
 from trainables.methods.unsir import NOISE_BATCH, Unsir, noise_loss
-from trainables.training import adam, train_epoch
+from trainables.models import catalogue
+from trainables.training.supervised import adam, train_epoch
 from trainables.workbench import Workbench
 
 SHAPE = (1, 8, 8)
 
 
 def base() -> nn.Module:
-    return models.build("allcnn", SHAPE, 3, 0.05, seed=0)
+    return catalogue.build("allcnn", SHAPE, 3, 0.05, seed=0)
 
 
 def linear(classes: int = 3) -> nn.Module:

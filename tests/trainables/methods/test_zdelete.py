@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainables.toys import rng, state
-from trainables import methods, models
+from trainables import methods
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import AccessDenied, InvalidRequest
 from trainables.generators.sampling import Sampler
 from trainables.methods.zdelete import ZDelete, towards, without_classes
-from trainables.metrics.evaluate import predict
+from trainables.models import catalogue
+from trainables.models.answers import predict
 
 SHAPE, CLASSES = (1, 8, 8), 3
 
@@ -42,7 +43,7 @@ def granted(sampler: Sampler, forget: tuple[int, ...] = (1,), gans: bool = False
 
 
 def base() -> nn.Module:
-    return models.build("allcnn", SHAPE, CLASSES, 0.05, seed=0).eval()
+    return catalogue.build("allcnn", SHAPE, CLASSES, 0.05, seed=0).eval()
 
 
 def few(**values: Any) -> ZDelete:

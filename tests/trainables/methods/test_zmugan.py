@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from tests.trainables.toys import SHAPE, CodedClassifier, rng
 from trainables.access import Access, Granted
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import AccessDenied, TooFewSamples
 from trainables.generators import kegnet
 from trainables.generators.sampling import Ensemble
 from trainables.methods import zmugan
 from trainables.methods.zmugan import LEAST_PER_CLASS, ZMuGAN
-from trainables.passes import PHASE_ENDS, Plan
+from trainables.training.passes import PHASE_ENDS, Plan
 
 CLASSES = 4
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.toys import batches_tracked, rng, same, state
-from trainables import models
-from trainables.data import Samples
+from trainables.data.dataset import Samples
 from trainables.errors import Diverged
 from trainables.metrics import anamnesis
 from trainables.metrics.anamnesis import Relearning, anamnesis_index, relearn
+from trainables.models import catalogue
 
 LABELS = torch.arange(60) % 2
 IMAGES = torch.randn(60, 1, 1, 2, generator=rng(1)) * 0.3
@@ -35,7 +35,7 @@ def line(slope: float = -1.0) -> nn.Sequential:
 
 
 def network(seed: int = 0) -> nn.Module:
-    return models.build("allcnn", (1, 8, 8), 3, 0.05, seed)
+    return catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed)
 
 
 DIGITS = Samples(

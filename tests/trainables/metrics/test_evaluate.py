@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.toys import rng, same, state
-from trainables import models
-from trainables.data import Dataset, Samples
+from trainables.data.dataset import Dataset, Samples
 from trainables.metrics import evaluate
 from trainables.metrics.compare import Comparison
 from trainables.metrics.entropy import entropy
-from trainables.metrics.evaluate import Answers, Evaluator, Seen, answers_of, predict
+from trainables.metrics.evaluate import Evaluator
+from trainables.models import catalogue
+from trainables.models.answers import Answers, Seen, answers_of
 
 FORGET = (1,)
 STEERING = ("forget_accuracy", "retain_accuracy", "mia")
@@ -55,7 +56,7 @@ class Constant(nn.Module):
 
 
 def untrained() -> nn.Module:
-    return models.build("allcnn", (1, 8, 8), 3, 0.05, seed=1)
+    return catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -141,32 +142,6 @@ def test_evaluating_leaves_the_model_as_it_was(dataset: Dataset) -> None:
         assert all(module.training is training for module in model.modules())
         assert same(state(model), before)
         assert all(weight.requires_grad for weight in model.parameters())
-
-
-def test_a_layer_that_is_frozen_in_evaluation_mode_stays_so() -> None:
-    model = untrained().train()
-    norm = next(layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d))
-    norm.eval()
-    predict(model, torch.zeros(2, 1, 8, 8))
-    assert model.training
-    assert not norm.training
-
-
-def test_predictions_are_made_in_evaluation_mode_whatever_the_batches(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model, images = untrained(), samples((10, 10, 10), 4).images
-    model(images)  # moves the running statistics
-    expected = model.eval()(images).detach()
-    for size in (1_024, 7, 1):
-        monkeypatch.setattr(evaluate, "BATCH", size)
-        torch.testing.assert_close(predict(model.train(), images), expected)
-
-
-def test_the_order_of_images_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "BATCH", 3)
-    images = torch.arange(10.0)[:, None]
-    assert torch.equal(predict(nn.Identity(), images), images)
 
 
 def test_each_split_has_its_accuracies_class_by_class(dataset: Dataset) -> None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import Diverged, GeneratorError
-from trainables.metrics.evaluate import answers_of
 from trainables.metrics.synthetic import SyntheticEvaluator, synthetic_gap
+from trainables.models.answers import answers_of
 from trainables.outcome import METRICS
 
 SURE = [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]]

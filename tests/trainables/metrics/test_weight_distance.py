@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from tests.trainables.toys import rng, same, state
-from trainables import models
 from trainables.metrics.weight_distance import weight_distance
+from trainables.models import catalogue
 
 
 def line(weight: list[float], bias: float) -> nn.Linear:
@@ -22,7 +22,7 @@ def line(weight: list[float], bias: float) -> nn.Linear:
 
 
 def small(seed: int) -> nn.Module:
-    return models.build("allcnn", (1, 8, 8), 3, 0.05, seed)
+    return catalogue.build("allcnn", (1, 8, 8), 3, 0.05, seed)
 
 
 def test_a_copy_is_at_distance_zero() -> None:

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from tests.trainables.toys import rng, same, state
-from trainables import models
-from trainables.metrics.evaluate import answers_of, predict
+from trainables.models import catalogue
+from trainables.models.answers import answers_of, predict
 from trainables.models.classifier import Classifier, full_precision
 from trainables.outcome import State
 from trainables.scenario import Places, Scenario
@@ -26,7 +26,7 @@ LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
 
 def network(name: str = "allcnn", width: float = 0.1) -> Classifier:
-    model = models.build(name, (1, 8, 8), 3, width, seed=0)
+    model = catalogue.build(name, (1, 8, 8), 3, width, seed=0)
     assert isinstance(model, Classifier)
     return model
 
@@ -141,7 +141,7 @@ def test_a_trial_is_measured_in_full_precision(reduced_bench: Workbench) -> None
     ended, model = run_trial(reduced_bench, "mugan", METHODS["mugan"], seed=0)
     assert model is not None
     assert convolved_in(copy.deepcopy(model)) == {torch.float32}
-    model.to(memory_format=models.memory_format("allcnn", (1, 8, 8)))
+    model.to(memory_format=catalogue.memory_format("allcnn", (1, 8, 8)))
     judged = reduced_bench.evaluator.measure(answers_of(model)).metrics
     assert {name: ended.metrics[name] for name in judged} == pytest.approx(judged, abs=1e-6)
 
