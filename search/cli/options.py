@@ -179,11 +179,12 @@ def terms(text: str | None) -> list[str] | None:
 def load(path: Path | None, given: dict[str, Any], places: Any) -> Any:
     """The specification that a file and the options describe. What the words of --forget say shows
     only in the dataset, which is read for it. Raises InvalidRequest."""
-    from search.definition import spec as specs
+    from search.definition.reading import load_spec
+    from search.definition.resolving import with_words
 
-    loaded = specs.load_spec(path, given)
+    loaded = load_spec(path, given)
     words = given.get("scenario", {}).get("forget")
-    return specs.with_words(loaded, words, places) if words else loaded
+    return with_words(loaded, words, places) if words else loaded
 
 
 def _pixels(text: str) -> list[int]:

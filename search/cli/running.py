@@ -315,7 +315,10 @@ def trial(
     options.check_weights("--save", save)
     from rich.console import Console
 
-    from search.definition import spec as specs
+    from search.definition.resolved import forgotten as forgotten_by
+    from search.definition.resolved import notes, scenario_of
+    from search.definition.resolving import resolve
+    from search.definition.spec import measured, pool_seed
     from search.show.progress import Progress
     from trainables import methods as known
     from trainables.errors import InvalidRequest, shortened
@@ -342,20 +345,20 @@ def trial(
         overrides["pool_samples"] = False
     places = options.places(data, artifacts)
     loaded = options.load(spec, overrides, places)
-    resolved = specs.resolve(loaded, places)
+    resolved = resolve(loaded, places)
     for key, value in loaded.space.items():
         if isinstance(value, list) or (isinstance(value, str) and ".." in value):
             raise InvalidRequest(f"{key} = {value!r}: a trial has one value of each hyperparameter")
     values: dict[str, Any] = dict(loaded.space)
     chosen = known.make(resolved.method, values)
     use_threads(resolved.resources.cpus_per_trial)  # as a study's workers do, for equal numbers
-    bench = shared_workbench(specs.scenario_of(resolved), places)
-    forgotten = specs.forgotten(resolved, places)
+    bench = shared_workbench(scenario_of(resolved), places)
+    forgotten = forgotten_by(resolved, places)
     with Progress(Console(stderr=True)) as progress:
         progress.say(f"forgetting {forgotten}")
-        for note in specs.notes(resolved, places):
+        for note in notes(resolved, places):
             progress.say(note)
-        expensive = specs.measured(resolved)
+        expensive = measured(resolved)
         generators = getattr(chosen, "generators", 0)
         stages = bench.prerequisites(chosen.needs, expensive, generators)
         names = [name for stage in stages for name in stage]
@@ -372,7 +375,7 @@ def trial(
             seed,
             resolved.trial_timeout,
             expensive,
-            pool=specs.pool_seed(resolved),
+            pool=pool_seed(resolved),
         )
     if save is not None and model_found is not None:
         with options.writing("--save", save):

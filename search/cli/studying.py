@@ -193,7 +193,8 @@ def sensitivity(
     from rich.console import Console
 
     from search.analysis import sensitivity as curves
-    from search.definition.spec import forgotten, measured
+    from search.definition.resolved import forgotten
+    from search.definition.spec import measured
     from search.designs import repeats as repeating
     from search.designs import sweeps
     from search.show import tables

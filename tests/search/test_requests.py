@@ -13,17 +13,10 @@ from rich.console import Console
 
 from search import Study
 from search.cli import options, studying
-from search.definition.spec import (
-    InversionSpec,
-    Resources,
-    ScenarioSpec,
-    StudySpec,
-    forgotten,
-    load_spec,
-    resolve,
-    scenario_of,
-    validate,
-)
+from search.definition.reading import load_spec, validate
+from search.definition.resolved import forgotten, scenario_of
+from search.definition.resolving import resolve
+from search.definition.spec import InversionSpec, Resources, ScenarioSpec, StudySpec
 from search.designs import comparison, repeats, sweeps, targets
 from search.designs.repeats import Chosen, Origin
 from search.show import tables

@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 
 from search import cli
 from search.analysis.compare import Entry
-from search.definition.spec import load_spec, resolve, validate
+from search.definition.reading import load_spec, validate
+from search.definition.resolving import resolve
 from search.ledger.ledger import Ledger
 from search.show.progress import Progress
 from search.store import results
