@@ -283,7 +283,7 @@ def test_a_comparison_s_repeats_forget_the_class_of_the_study(
 ) -> None:
     monkeypatch.setattr(comparison, "run", caught)
     with pytest.raises(Caught) as found:
-        comparison._confirmed(study, row(epochs=1), 1, 1, Console(quiet=True))
+        comparison._repeats(study, study.spec, row(epochs=1), 1, 1, Console(quiet=True))
     assert found.value.spec.scenario == study.spec.scenario
 
 

@@ -1,0 +1,10 @@
+"""The models' names, and where each is. Nothing here imports torch, so that completing costs little."""
+
+from __future__ import annotations
+
+MODELS: dict[str, str] = {
+    "allcnn": "trainables.models.allcnn:AllCNN",
+    "vgg16": "trainables.models.vgg16:VGG16",
+    "resnet9": "trainables.models.resnet9:ResNet9",
+}
+"""Name -> "module:class". This table is the one place that lists them."""
