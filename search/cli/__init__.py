@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 
 import typer
 
-from search.cli import answers, clusters, listing, running, single, studying
+from search.cli import answers, clusters, comparing, listing, running, single, studying
+from search.cli.commands import on_demand
 from search.cli.flags import COMMANDS as TAKE_A_STUDY
-from search.cli.flags import on_demand, why_not
+from search.cli.flags import why_not
 from search.cli.options import MARKUP
 from search.cli.streams import guarded
 from search.shadows import foreign
@@ -26,7 +27,7 @@ app = typer.Typer(
 _COMMANDS = (
     *(running.run, running.prepare, single.trial),
     *(answers.status, answers.best, answers.importance, answers.report, answers.query),
-    *(studying.compare, studying.sensitivity, studying.classes),
+    *(comparing.compare, studying.sensitivity, studying.classes),
     *(listing.methods, listing.spaces, listing.datasets),
 )
 for _command in _COMMANDS:

@@ -1,7 +1,7 @@
 """Flags that follow from the specification: each key has one in every command that takes a study.
 
-A command is a function whose parameter `given` is what its flags say, in the shape of a TOML file;
-its other parameters are its own. A flag's help is the text under the field, its type the field's.
+A flag's help is the text under the field, its type the field's; what cannot follow from a field
+stands in the tables below. `commands` gives them to functions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import get_args as arguments_of
 from typing import get_origin as origin_of
 
 import typer
-from typer.core import TyperCommand
 
 from search.cli import completing, options
 
@@ -243,46 +242,3 @@ def overrides(declared: Sequence[Flag], values: Mapping[str, Any]) -> dict[str, 
         place = given.setdefault(section, {}) if section else given
         place[name] = READ.get(flag.key, lambda same: same)(value)
     return given
-
-
-def with_flags(function: Callable[..., None]) -> Callable[..., None]:
-    """The function as typer takes it: with a parameter for each flag in place of `given`."""
-    declared = flags(function.__name__)
-
-    def command(**values: Any) -> None:
-        given = overrides(declared, values)
-        function(given, **{name: value for name, value in values.items() if name in own})
-
-    own = {
-        name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
-        if name != "given"
-    }
-    # Help shows headings in the order in which they first come.
-    first, last = ([p for p in own.values() if _is_place(p) is where] for where in (False, True))
-    parameters = [*first, *(flag.declared() for flag in declared), *last]
-    command.__name__, command.__doc__ = function.__name__, function.__doc__
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    return command
-
-
-def _is_place(parameter: inspect.Parameter) -> bool:
-    """Whether an option says where things lie."""
-    notes = getattr(parameter.annotation, "__metadata__", ())
-    return any(getattr(note, "rich_help_panel", None) == options.PLACES for note in notes)
-
-
-def on_demand(function: Callable[..., None]) -> type[TyperCommand]:
-    """A command whose flags are made when it is called by its name: `forgetune --help`, which shows
-    what each is for, needs none."""
-
-    class OnDemand(TyperCommand):
-        def make_context(
-            self, info_name: str | None, args: list[str], *more: Any, **how: Any
-        ) -> Any:
-            alone = typer.Typer(add_completion=False, rich_markup_mode=options.MARKUP)
-            alone.command()(with_flags(function))
-            return typer.main.get_command(alone).make_context(info_name, args, *more, **how)
-
-    return OnDemand

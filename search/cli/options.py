@@ -84,6 +84,16 @@ OneStudy = Annotated[
     Optional[str],  # noqa: UP045
     typer.Argument(help="a study [default: all]", autocompletion=completing.studies),
 ]
+MOST = 10_000
+"""Of what is repeated: no study of repeats has been that large."""
+
+Style = Annotated[
+    str, typer.Option("--format", help="text, markdown, latex or csv", metavar="FORMAT")
+]
+Output = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="write the table to this file"),
+]
 Dashboard = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="where the cluster's jobs are asked for [default: http://127.0.0.1:8265]"),

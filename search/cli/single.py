@@ -27,7 +27,8 @@ def trial(
 ) -> None:
     """Run one configuration here and now, without Ray, and print what came of it.
 
-    Hyperparameters not given keep the method's defaults.
+    Hyperparameters not given keep the method's defaults. Without a file it draws samples of its own
+    from generators, as there is no study to share them (unless --pool-samples is given).
     """
     import json
     from dataclasses import asdict

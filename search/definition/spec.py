@@ -1,8 +1,9 @@
 """What a study's specification holds: its sections and their fields.
 
 The text under a field is its one description: `--help` shows it at the field's flag, which follows
-from the field (`search.cli.flags`), with the default where that is a value. Reading, checking,
-resolving and comparing are next door: `reading`, `checking`, `resolving`, `resolved`, `differing`.
+from the field (`search.cli.flags`), with the default where that is a value. So the file is as long
+as a study has settings, and has nothing else in it: reading, checking, resolving and comparing are
+next door (`reading`, `checking`, `resolving`, `resolved`, `differing`).
 """
 
 from __future__ import annotations

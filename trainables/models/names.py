@@ -1,4 +1,4 @@
-"""The models' names, and where each is. Nothing here imports torch, so that completing costs little."""
+"""The classifiers' names and where each is, without torch, so that naming them costs nothing."""
 
 from __future__ import annotations
 

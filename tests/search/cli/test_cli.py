@@ -799,7 +799,7 @@ def test_what_repeats_configurations_exits_with_1_where_no_run_completed(
     monkeypatch.setattr("search.designs.comparison.compare", lambda *_, **__: entries)
     monkeypatch.setattr("search.show.tables.comparison", shown)
     monkeypatch.setattr("search.analysis.compare.sheet", shown)
-    monkeypatch.setattr("search.cli.studying.present", shown)
+    monkeypatch.setattr("search.cli.comparing.present", shown)
     said = forgetune("compare", "scrub", "unsir")
     assert said.code == code
     if code:
