@@ -28,8 +28,10 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
 from search.definition import pruners, samplers
+from search.definition.differing import differences, keeping_split
+from search.definition.resolved import scenario_of
 from search.definition.space import SearchSpace
-from search.definition.spec import StudySpec, differences, keeping_split, probed, scenario_of
+from search.definition.spec import StudySpec, probed
 from search.ledger import again
 from search.ledger.journal import Draft, Journal
 from search.ledger.suspicion import Suspicion

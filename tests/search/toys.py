@@ -12,7 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from search.definition.spec import StudySpec, resolve, validate
+from search.definition.reading import validate
+from search.definition.resolving import resolve
+from search.definition.spec import StudySpec
 from search.ledger.ledger import Ledger, Ticket
 from search.store import results
 from search.store.results import Row

@@ -10,7 +10,9 @@ import pytest
 import ray
 from ray import tune
 
-from search.definition.spec import StudySpec, resolve, validate
+from search.definition.reading import validate
+from search.definition.resolving import resolve
+from search.definition.spec import StudySpec
 from search.engine.scheduling import Allotment, allot, alone, run_trials
 from search.ledger.ledger import Ledger
 from search.store import results
