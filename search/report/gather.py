@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from search.analysis import sensitivity
-from search.analysis.best import probed
+from search.analysis.best import by_gap, probed
 from search.analysis.by_class import Target
 from search.designs.repeats import (
     CLASSES,
@@ -109,6 +109,12 @@ class Gathered:
         found = {(SWEEPS, sweep.study) for sweep in self.sweeps}
         found |= {(CLASSES, name) for each in self.maps for name in each.runs}
         return found | {(CONFIRMED, r["study"]) for item in self.confirmed for r in item.rows}
+
+    @property
+    def best(self) -> Row | None:
+        """The best trial by what steered the study; None where none completed."""
+        found: list[Row] = by_gap(self.table).slice(0, 1).to_pylist()
+        return found[0] if found else None
 
     @property
     def synthetic(self) -> bool:

@@ -18,17 +18,11 @@ from search.analysis.best import by_gap, pareto, remarks
 from search.analysis.compare import Entry, choose
 from search.analysis.compare import sheet as comparison_sheet
 from search.report.blocks import Block, Line, Plot, Section, Table, Text, amount, of_sheet, word
+from search.report.figures import as_row, figure_cells, figure_columns, grouped_table
 from search.report.gather import MODELS, ClassMap, Gathered, gather, joined_maps, left_out
 from search.report.plots import designs as design_plots
 from search.report.plots import studies as plots
-from search.report.study import (
-    as_row,
-    figure_cells,
-    figure_columns,
-    grouped_table,
-    map_caption,
-    shown_maps,
-)
+from search.report.sections.by_class import map_caption, shown_maps
 from search.store.mirror import place_of
 from search.store.results import Row, existing, joined
 from search.store.scenarios import apart, control_of, identity
