@@ -7,7 +7,7 @@ from typing import Any
 
 from search.report import trials
 from search.report.blocks import Cell, Line, Table, amount, word
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 
 CHOSEN = "validation (chose)"
 LOOKED_AT = "test (only looked at)"

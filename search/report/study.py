@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from search.report.blocks import Section
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 from search.report.sections import (
     agreement,
     all_trials,

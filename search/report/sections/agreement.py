@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search.analysis.agreement import agreement
 from search.report.blocks import Plot, Section
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 from search.report.plots import trials as trial_plots
 
 

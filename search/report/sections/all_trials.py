@@ -7,7 +7,7 @@ from typing import Any
 from search.report import trials
 from search.report.blocks import Cell, Line, Section, amount, word
 from search.report.figures import caption, figure_cells, figure_columns, grouped_table
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 from search.show.tables import hyperparameters
 
 

@@ -13,7 +13,7 @@ from search.report.figures import (
     grouped_table,
     reference_lines,
 )
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 
 TOP = 10
 """Configurations in the table of the best."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from search.report import trials
 from search.report.blocks import Block, Plot, Section, Text
-from search.report.gather import ClassMap, Gathered
+from search.report.gathered import ClassMap, Gathered
 from search.report.plots import designs as design_plots
 from search.store.results import Row
 

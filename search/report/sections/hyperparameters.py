@@ -8,7 +8,7 @@ from search.analysis.importance import importance
 from search.definition.space import SearchSpace
 from search.report import trials
 from search.report.blocks import Block, Plot, Section, Text
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 from search.report.plots import designs as design_plots
 from search.report.plots import trials as trial_plots
 from trainables.errors import InvalidRequest

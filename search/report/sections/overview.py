@@ -6,6 +6,7 @@ import statistics
 
 from search.analysis.best import GAPS, remarks
 from search.report import trials
+from search.report.beside import left_out
 from search.report.blocks import Block, Cards, Line, Section, Text, word
 from search.report.figures import (
     as_row,
@@ -15,7 +16,7 @@ from search.report.figures import (
     grouped_table,
     reference_lines,
 )
-from search.report.gather import Gathered, left_out
+from search.report.gathered import Gathered
 from search.show.progress import duration
 from search.store.scenarios import control_of
 from search.store.status import failed as count_failed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search.report.blocks import Pictures, Section
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 
 
 def section(study: Gathered) -> Section | None:

@@ -9,7 +9,7 @@ from search.analysis.sheets import cell
 from search.report import trials
 from search.report.blocks import Cell, Line, Plot, Section, Text, word
 from search.report.figures import caption, figure_columns, grouped_table
-from search.report.gather import Confirmed, Gathered
+from search.report.gathered import Confirmed, Gathered
 from search.report.plots import designs as design_plots
 from search.report.plots import trials as trial_plots
 from search.store.results import Row

@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from search.report.blocks import Block, Code, Line, Section, Table, word
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 from search.store.mirror import place_of
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from search.report import trials
 from search.report.blocks import Block, Cell, Line, Plot, Section, Table, word
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 from search.report.plots import trials as trial_plots
 from search.store.results import Row
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from search.report import trials
 from search.report.blocks import Block, Line, Plot, Section, Table, amount, word
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 from search.report.plots import trials as trial_plots
 from search.show.progress import duration
 

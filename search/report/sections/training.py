@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search.report.blocks import Plot, Section
-from search.report.gather import Gathered
+from search.report.gathered import Gathered
 from search.report.plots import curves as course_plots
 
 
