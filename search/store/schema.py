@@ -1,5 +1,5 @@
-"""The columns of a trial's row. Those of the core are in every file; the others, hyperparameters among
-them, may lack in files of earlier versions.
+"""The columns of a trial's row. Those of the core are in every file; others, such as those of
+hyperparameters, may lack in files of earlier versions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import pyarrow as pa
 from trainables.outcome import CURVE, METRICS
 
 SCHEMA_VERSION = 1
-
 
 _CORE: tuple[tuple[str, pa.DataType], ...] = (
     ("study", pa.string()),
@@ -39,7 +38,6 @@ _CORE: tuple[tuple[str, pa.DataType], ...] = (
     ("version", pa.string()),
 )
 
-
 CORE = pa.schema(_CORE)
 METRIC_FIELDS = pa.schema([(f"m_{name}", pa.float64()) for name in METRICS])
 CONSTRAINT_FIELDS = pa.schema([("c_mia", pa.float64())])
@@ -65,7 +63,6 @@ LAST_FIELDS = (
     *(*METRIC_FIELDS, *CONSTRAINT_FIELDS, *LABEL_FIELDS),
     *(*CLASS_FIELDS, *CURVE_FIELDS),
 )
-
 
 Row = dict[str, Any]
 """One trial, keyed by column. Nulls mean "not measured"."""
