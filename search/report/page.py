@@ -18,7 +18,7 @@ from search.report import trials
 from search.report.blocks import Block, Plot, Section
 from search.report.gather import gather
 from search.report.gathered import Gathered
-from search.report.plots.trials import TRIALS
+from search.report.plots.points import TRIALS
 from search.report.study import sections
 from search.report.style import CONFIG
 from search.store.mirror import place_of

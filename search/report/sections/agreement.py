@@ -5,7 +5,7 @@ from __future__ import annotations
 from search.analysis.agreement import agreement
 from search.report.blocks import Plot, Section
 from search.report.gathered import Gathered
-from search.report.plots import trials as trial_plots
+from search.report.plots import search as search_plots
 
 
 def section(study: Gathered) -> Section | None:
@@ -17,7 +17,7 @@ def section(study: Gathered) -> Section | None:
     ]
     if not both:
         return None
-    figure = trial_plots.agreement(study.rows, agreement(study.table))
+    figure = search_plots.agreement(study.rows, agreement(study.table))
     caption = (
         "Kendall's tau says how alike both rank the trials: 1 the same order, 0 none in common, "
         "-1 the reverse. Without it there were fewer than three trials, or all alike."

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from search.report import trials
 from search.report.blocks import Block, Plot, Section, Text
 from search.report.gathered import ClassMap, Gathered
-from search.report.plots import designs as design_plots
+from search.report.plots import classes as class_plots
 from search.store.results import Row
 
 
@@ -21,7 +21,7 @@ def section(study: Gathered) -> Section | None:
         blocks.append(
             Plot(
                 "classes" if index == 0 else f"classes-{index}",
-                design_plots.class_map(found.targets, classes),
+                class_plots.class_map(found.targets, classes),
                 map_caption(found),
             )
         )
@@ -29,7 +29,7 @@ def section(study: Gathered) -> Section | None:
         blocks.append(
             Plot(
                 "classes",
-                design_plots.class_bars(_class_accuracies(study, best), classes, study.forget),
+                class_plots.class_bars(_class_accuracies(study, best), classes, study.forget),
                 f"The best configuration (trial {best['number']}) class by class; test images were "
                 "only looked at.",
             )

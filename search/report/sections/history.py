@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search.report.blocks import Plot, Section
 from search.report.gathered import Gathered
-from search.report.plots import trials as trial_plots
+from search.report.plots import search as search_plots
 
 
 def section(study: Gathered) -> Section | None:
@@ -12,5 +12,5 @@ def section(study: Gathered) -> Section | None:
     return Section(
         "course",
         "Search history",
-        [Plot("history", trial_plots.history(study.rows), filtered=True)],
+        [Plot("history", search_plots.history(study.rows), filtered=True)],
     )

@@ -9,8 +9,8 @@ from search.definition.space import SearchSpace
 from search.report import trials
 from search.report.blocks import Block, Plot, Section, Text
 from search.report.gathered import Gathered
-from search.report.plots import designs as design_plots
-from search.report.plots import trials as trial_plots
+from search.report.plots import hyperparameters as value_plots
+from search.report.plots import sweeps as sweep_plots
 from trainables.errors import InvalidRequest
 from trainables.outcome import State
 
@@ -26,7 +26,7 @@ def section(study: Gathered) -> Section | None:
     for index, sweep in enumerate(study.sweeps):
         over = " and ".join(sweep.names)
         try:
-            figure = design_plots.sensitivity_plot(sweep.points, sweep.names, split, retrained)
+            figure = sweep_plots.sensitivity_plot(sweep.points, sweep.names, split, retrained)
         except InvalidRequest as error:
             blocks.append(Text(f"{sweep.study}: {error}", "note"))
             continue
@@ -61,7 +61,7 @@ def section(study: Gathered) -> Section | None:
             _bias(study),
             Plot(
                 "hyperparameters",
-                trial_plots.hyperparameter_scatter(study.rows),
+                value_plots.hyperparameter_scatter(study.rows),
                 "A point for each trial of the search; several hyperparameters change at once.",
                 filtered=True,
             ),
@@ -71,7 +71,7 @@ def section(study: Gathered) -> Section | None:
         blocks.append(
             Plot(
                 "parallel",
-                trial_plots.parallel(study.rows),
+                value_plots.parallel(study.rows),
                 "Complete trials. Drag along an axis to keep only the lines that pass there; click "
                 "the axis to undo it.",
             )
@@ -109,7 +109,7 @@ def _importance(study: Gathered) -> list[Block]:
     return [
         Plot(
             "importance",
-            trial_plots.importances(found, of),
+            value_plots.importances(found, of),
             f"fANOVA over {found[0].trials} complete trials; bars: 95 % bootstrap intervals over "
             "trials. A wide interval means that the order may be chance.",
         )

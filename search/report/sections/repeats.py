@@ -10,8 +10,8 @@ from search.report import trials
 from search.report.blocks import Cell, Line, Plot, Section, Text, word
 from search.report.figures import caption, figure_columns, grouped_table
 from search.report.gathered import Confirmed, Gathered
-from search.report.plots import designs as design_plots
-from search.report.plots import trials as trial_plots
+from search.report.plots import points
+from search.report.plots import repeats as repeat_plots
 from search.store.results import Row
 from trainables.outcome import State
 
@@ -58,7 +58,7 @@ def section(study: Gathered) -> Section | None:
     )
     plot = Plot(
         "repeats",
-        design_plots.repeats(plotted, trial_plots.gap_title(study.rows)),
+        repeat_plots.repeats(plotted, points.gap_title(study.rows)),
         "Where the diamond lies below the mean, the search was lucky.",
     )
     told = [

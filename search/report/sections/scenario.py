@@ -14,7 +14,7 @@ from search.report.blocks import Block, Line, Plot, Section, Table, Text, amount
 from search.report.figures import as_row, figure_cells, figure_columns, grouped_table
 from search.report.gathered import MODELS, ClassMap, Gathered
 from search.report.groups import STEERING, SYNTHETIC, Group
-from search.report.plots import designs as design_plots
+from search.report.plots import classes as class_plots
 from search.report.plots import studies as plots
 from search.report.sections.by_class import map_caption
 from search.store.results import Row, joined
@@ -46,7 +46,7 @@ def section(group: Group, maps: Sequence[ClassMap], number: int) -> Section:
     blocks += _agreements(group)
     for index, found in enumerate(maps):
         classes = next(s.classes for s in group.studies if s.name == found.origins[0].study)
-        figure = design_plots.class_map(found.targets, classes)
+        figure = class_plots.class_map(found.targets, classes)
         blocks.append(Plot(f"classes-{index}{suffix}", figure, map_caption(found)))
     if not any(group.steered(on) for on in STEERING):
         blocks.insert(0, Text("No trial of these studies completed.", "warning"))

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from search.report import trials
 from search.report.blocks import Block, Cell, Line, Plot, Section, Table, word
 from search.report.gathered import Gathered
-from search.report.plots import trials as trial_plots
+from search.report.plots import times as time_plots
 from search.store.results import Row
 
 
 def section(study: Gathered) -> Section:
     """Trials by state, and the reasons of those that failed."""
-    blocks: list[Block] = [Plot("states", trial_plots.states(study.rows))]
+    blocks: list[Block] = [Plot("states", time_plots.states(study.rows))]
     reasons = grouped_reasons(study.rows)
     if reasons:
         lines = [

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from search.report import trials
 from search.report.blocks import Block, Line, Plot, Section, Table, amount, word
 from search.report.gathered import Gathered
-from search.report.plots import trials as trial_plots
+from search.report.plots import times as time_plots
 from search.show.progress import duration
 
 
 def section(study: Gathered) -> Section:
     """Seconds by trial and in all."""
     blocks: list[Block] = []
-    if any(row.get(column) is not None for row in study.rows for column in trial_plots.TIMES):
-        blocks.append(Plot("times", trial_plots.times(study.rows)))
+    if any(row.get(column) is not None for row in study.rows for column in time_plots.TIMES):
+        blocks.append(Plot("times", time_plots.times(study.rows)))
     lines = []
     built = study.described.get("preparation")
     if isinstance(built, Mapping) and built:
@@ -25,7 +25,7 @@ def section(study: Gathered) -> Section:
         what = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in own.items()) or "nothing"
         remark = f"built: {what}" + (f"; {found} were there already" if found else "")
         lines.append(_total("preparation for this study", sum(own.values()), remark))
-    for column, (name, _) in trial_plots.TIMES.items():
+    for column, (name, _) in time_plots.TIMES.items():
         known = [row[column] for row in study.rows if row.get(column) is not None]
         if known:
             remark = f"{trials.counted(len(known))}, median {statistics.median(known):.3g} s"
@@ -42,7 +42,7 @@ def section(study: Gathered) -> Section:
         )
     )
     blocks.append(Table(["what", "seconds", "time", "remark"], lines))
-    figure = trial_plots.timeline(study.rows)
+    figure = time_plots.timeline(study.rows)
     if figure is not None:
         caption = "A bar for each trial; those above each other ran at the same time."
         blocks.append(Plot("timeline", figure, caption))
