@@ -85,7 +85,7 @@ def compare(
     if len(refused) == len(studies):
         raise InvalidRequest("; ".join(refused))
     measured = {entry.name for entry in entries if entry.repeats}
-    references = [entry for entry in references if entry.name not in measured]
+    references = [entry for entry in references if not entry.control or entry.name not in measured]
     return [*references, *entries]
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from search.definition.spec import StudySpec, resolve, validate
 from search.ledger.ledger import Ledger, Ticket
-from search.store import results, schema
+from search.store import results
 from search.store.results import Row
 from trainables.outcome import Outcome, State
 from trainables.scenario import Places
@@ -166,8 +166,8 @@ def write_study(root: Path, rows: list[Row], name: str = "toy", **values: Any) -
 
 def as_table(rows: list[Row]) -> pa.Table:
     """Rows as one table, in the order given, without a file."""
-    tables = [pa.Table.from_pylist([row], schema=schema.schema_of(row)) for row in rows]
-    empty = pa.schema([*schema.CORE, *schema.LAST_FIELDS])
+    tables = [pa.Table.from_pylist([row], schema=results.schema_of(row)) for row in rows]
+    empty = pa.schema([*results.CORE, *results.LAST_FIELDS])
     return pa.concat_tables([empty.empty_table(), *tables], promote_options="permissive")
 
 
