@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search.store import results
+from search.store import results, schema
 
 BEST = (
     "SELECT study, number, m_gap, p_learning_rate, p_samples_per_class FROM trials"
@@ -35,23 +35,23 @@ RUN = "from search.cli import main; main()"
 def make_study(root: Path, index: int, trials: int, base_seed: int) -> None:
     rng = np.random.default_rng(index)
     row = {
-        **{field.name: None for field in [*results.CORE, *results.LAST_FIELDS]},
+        **{field.name: None for field in [*schema.CORE, *schema.LAST_FIELDS]},
         **{"study": f"study-{index}", "attempt": 1, "state": "complete", "method": "mugan"},
         **{"dataset": "digits", "model": "allcnn", "forget": "3", "params_json": "{}"},
         **{"objective": "pareto", "started": datetime.now(UTC), "finished": datetime.now(UTC)},
         **{"p_learning_rate": 0.0, "p_samples_per_class": 0, "number": 0},
         **{"base_seed": base_seed},
     }
-    schema = results.schema_of(row)
-    columns = {name: pa.array([row[name]] * trials, schema.field(name).type) for name in row}
+    fields = schema.schema_of(row)
+    columns = {name: pa.array([row[name]] * trials, fields.field(name).type) for name in row}
     columns["number"] = pa.array(np.arange(trials))
     columns["p_learning_rate"] = pa.array(10 ** rng.uniform(-8, -1, trials))
     columns["p_samples_per_class"] = pa.array(rng.integers(100, 10_000, trials))
-    for field in results.METRIC_FIELDS:
+    for field in schema.METRIC_FIELDS:
         columns[field.name] = pa.array(rng.uniform(0, 100, trials))
     folder = results.study_folder(root, f"study-{index}") / "trials"
     folder.mkdir(parents=True)
-    pq.write_table(pa.table(columns, schema=schema), folder / "compact-0.parquet")
+    pq.write_table(pa.table(columns, schema=fields), folder / "compact-0.parquet")
     scenario = {"dataset": "digits", "model": "allcnn", "forget": [3], "seed": base_seed}
     described = {"spec": {"method": "mugan", "objective": "pareto", "scenario": scenario}}
     (folder.parent / "study.json").write_text(json.dumps(described))

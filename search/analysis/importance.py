@@ -1,30 +1,33 @@
-"""How much each hyperparameter matters for a figure. Pure functions over rows, by Optuna's
-evaluators."""
+"""How much each hyperparameter matters for a figure, and how sure that is. Pure functions over
+rows."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from search.analysis.agreement import CONFIDENCE
-from search.analysis.best import FIGURES, complete, figures
+from search.analysis.best import FIGURES
+from search.analysis.evaluators import (
+    EVALUATORS,
+    differ,
+    make_evaluator,
+    on_their_scales,
+    shares_of,
+    silent,
+    trials_of,
+    varying,
+)
 from search.analysis.sheets import Line, Sheet, cell
 from trainables.errors import InvalidRequest, unknown
 
 if TYPE_CHECKING:  # Optuna takes a second to import, and few commands need it.
     from optuna.distributions import BaseDistribution
-    from optuna.importance import BaseImportanceEvaluator
     from optuna.trial import FrozenTrial
-
-EVALUATORS = ("fanova", "mdi", "ped-anova")
 
 UNBIASED = ("random", "sobol", "grid", "listed")
 """Samplers that look at the whole space alike, whatever came of earlier trials."""
@@ -34,9 +37,8 @@ LEAST_TRIALS = 10
 
 RESAMPLES = 100
 
-TREES, DRAWN_TREES, DEPTH = 64, 10, 6
-"""Of the forests of fANOVA and MDI: trees for the share, for each draw of the bootstrap, and how
-deep. Trees as deep as Optuna's (64) take far longer and come no nearer to known shares."""
+TREES, DRAWN_TREES = 64, 10
+"""Of the forests of fANOVA and MDI, for the share and for each draw of the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,12 @@ def importance(
         raise InvalidRequest(unknown("target", target, FIGURES))
     if evaluator not in EVALUATORS:
         raise InvalidRequest(unknown("evaluator", evaluator, EVALUATORS))
-    trials = _trials(table, distributions, target)
+    trials = trials_of(table, distributions, target)
     _check_defined(trials, distributions, target)
     if evaluator != "ped-anova":  # which looks at the scales itself
-        trials = _on_their_scales(trials, distributions)
+        trials = on_their_scales(trials, distributions)
     names = list(distributions)
-    with _silent():
+    with silent():
         found = _bootstrap(trials, names, target, evaluator, resamples, seed)
     if found is None:
         others = ", ".join(name for name in EVALUATORS if name != evaluator)
@@ -134,12 +136,12 @@ def _check_defined(trials: Sequence[FrozenTrial], names: Iterable[str], target: 
             f"importance needs {LEAST_TRIALS} complete trials of this search space with its "
             f"{target}; there are {len(trials)}"
         )
-    if not _varying(trials, names):
+    if not varying(trials, names):
         raise InvalidRequest(
             f"no hyperparameter varies among the {len(trials)} complete trials, so none has "
             "importance"
         )
-    if not _differ(trial.value for trial in trials):
+    if not differ(trial.value for trial in trials):
         raise InvalidRequest(
             f"{target} is {trials[0].value:g} in all {len(trials)} complete trials, so no "
             "hyperparameter is important for it"
@@ -159,8 +161,8 @@ def _bootstrap(
     rng = np.random.default_rng(seed)
 
     def shares(sample: Sequence[FrozenTrial], trees: int) -> np.ndarray | None:
-        judge = _evaluator(evaluator, trees, seed=int(rng.integers(2**31)))
-        return _shares(sample, names, target, judge)
+        judge = make_evaluator(evaluator, trees, seed=int(rng.integers(2**31)))
+        return shares_of(sample, names, target, judge)
 
     share = shares(trials, TREES)
     if share is None:
@@ -173,127 +175,3 @@ def _bootstrap(
     low, high = np.quantile(known, [tail, 1 - tail], axis=0)
     # Draws repeat trials and so know fewer: a share near 0 or 1 can lie outside all of theirs.
     return np.stack([share, np.minimum(low, share), np.maximum(high, share)])
-
-
-def _trials(
-    table: pa.Table, distributions: Mapping[str, BaseDistribution], target: str
-) -> list[FrozenTrial]:
-    """Optuna's trials of the complete rows that have a target and lie in the search space; those
-    of an earlier space may not."""
-    from optuna.trial import create_trial
-
-    trials = []
-    for row in complete(table).to_pylist():
-        value = dict(zip(FIGURES, figures(row), strict=True))[target]
-        params = json.loads(row["params_json"])
-        if value is None or not math.isfinite(value) or not distributions.keys() <= params.keys():
-            continue
-        searched = {name: params[name] for name in distributions}
-        with contextlib.suppress(ValueError):  # a value that its distribution does not have
-            trials.append(
-                create_trial(value=value, params=searched, distributions=dict(distributions))
-            )
-    return trials
-
-
-def _on_their_scales(
-    trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution]
-) -> list[FrozenTrial]:
-    """The trials with each hyperparameter as a number on whose interval the search space is
-    uniform: logarithms on logarithmic scales, positions of choices.
-
-    Optuna's fANOVA weighs a learning rate of 1e-6..1e-1 by its length instead, nine tenths of
-    which lie above 1e-2, and counts combinations of choices that there cannot be.
-    """
-    from optuna.trial import create_trial
-
-    scales = {name: _scale(distribution) for name, distribution in distributions.items()}
-    intervals = {name: interval for name, (interval, _) in scales.items()}
-    return [
-        create_trial(
-            value=trial.value,
-            params={name: place(trial.params[name]) for name, (_, place) in scales.items()},
-            distributions=intervals,
-        )
-        for trial in trials
-    ]
-
-
-def _scale(
-    distribution: BaseDistribution,
-) -> tuple[BaseDistribution, Callable[[Any], float]]:
-    """The interval, and where on it a value lies."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(distribution, CategoricalDistribution):
-        return FloatDistribution(-0.5, len(distribution.choices) - 0.5), (
-            distribution.to_internal_repr
-        )
-    if not isinstance(distribution, FloatDistribution | IntDistribution):
-        raise TypeError(f"no scale of {distribution}")
-    half = (distribution.step or 0) / 2  # so that the ends count as much as what lies between
-    low, high = distribution.low - half, distribution.high + half
-    if distribution.log:
-        return FloatDistribution(math.log(low), math.log(high)), math.log
-    return FloatDistribution(low, high), float
-
-
-def _evaluator(name: str, trees: int, seed: int) -> BaseImportanceEvaluator:
-    from optuna import importance as evaluators
-
-    match name:
-        case "fanova":
-            return evaluators.FanovaImportanceEvaluator(n_trees=trees, max_depth=DEPTH, seed=seed)
-        case "mdi":
-            return evaluators.MeanDecreaseImpurityImportanceEvaluator(
-                n_trees=trees, max_depth=DEPTH, seed=seed
-            )
-    return evaluators.PedAnovaImportanceEvaluator()
-
-
-def _shares(
-    trials: Sequence[FrozenTrial],
-    names: Sequence[str],
-    target: str,
-    evaluator: BaseImportanceEvaluator,
-) -> np.ndarray | None:
-    """Shares of the hyperparameters of these names, shape (names,), 0 for those that do not vary;
-    None where the evaluator finds none."""
-    import optuna
-
-    # In any other order Optuna 5.0 hands out MDI's importances under the wrong names.
-    varying = _varying(trials, sorted(names))
-    study = optuna.create_study(direction="maximize" if target == "retain_accuracy" else "minimize")
-    study.add_trials(trials)
-    try:
-        # Normalised by Optuna, nothing at all would be equal shares.
-        found = optuna.importance.get_param_importances(
-            study, evaluator=evaluator, params=varying, normalize=False
-        )
-    except RuntimeError:  # fANOVA: "zero total variance in all trees"
-        return None
-    total = sum(found.values())
-    return np.array([found.get(name, 0.0) / total for name in names]) if total > 0 else None
-
-
-def _varying(trials: Sequence[FrozenTrial], names: Iterable[str]) -> list[str]:
-    return [name for name in names if _differ(trial.params[name] for trial in trials)]
-
-
-def _differ(values: Iterable[Any]) -> bool:
-    return len(set(values)) > 1
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Optuna says of each draw that a study was made and that importance may be normalised."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

@@ -171,7 +171,8 @@ def query(
     results: Results = Path("results"),
 ) -> None:
     """SQL over all results (DuckDB): the views trials, studies and curves. Read-only."""
-    from search.store.query import Query, cells, write
+    from search.store.export import cells, write
+    from search.store.query import Query
     from trainables.errors import InvalidRequest, unknown
 
     styles = ("table", "csv", "json", "parquet")

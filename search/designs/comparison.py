@@ -24,6 +24,10 @@ from trainables.scenario import MOST_SEED, Places
 REFERENCES = {"base": "original", "retrained": "retrained", "control": "mask"}
 """Models that are compared with: as study.json calls them, and as a comparison does."""
 
+NAME_IT = "give this one another --name"
+HERE = "compare in another folder (--results)"
+"""What a study's refusal advises, and what can be done where names follow from the methods."""
+
 
 def compare(
     specs: Sequence[StudySpec],
@@ -43,11 +47,12 @@ def compare(
     of the `top` configurations is run with `seeds` unlearning seeds on each of `base_seeds` base
     models; the one with the smallest mean of what steered the search is the method's. A method
     whose search fails keeps its entry, with the reason. Raises InvalidRequest for specifications
-    that cannot be run or are of several scenarios and KeyboardInterrupt for a run that was
-    interrupted.
+    that cannot be run or are of several scenarios and where every method was refused, and
+    KeyboardInterrupt for a run that was interrupted.
     """
     entries: list[Entry] = []
     references: list[Entry] = []
+    refused: list[str] = []
     # What cannot be asked for at all is refused before anything runs.
     studies = [Study(without_relearning(spec), root=root, places=places) for spec in specs]
     _check_one_scenario(studies)
@@ -73,10 +78,14 @@ def compare(
             entries.append(choose(found))
             references = references or _references(repeats[0][0])
         except ForgetuneError as error:
-            Progress(console).say(f"{spec.method}: {error}")
-            entries.append(Entry(spec.method, reason=str(error)))
+            reason = str(error).replace(NAME_IT, HERE)
+            refused.append(f"{spec.method}: {reason}")
+            Progress(console).say(refused[-1])
+            entries.append(Entry(spec.method, reason=reason))
+    if len(refused) == len(studies):
+        raise InvalidRequest("; ".join(refused))
     measured = {entry.name for entry in entries if entry.repeats}
-    references = [entry for entry in references if entry.name not in measured]
+    references = [entry for entry in references if not entry.control or entry.name not in measured]
     return [*references, *entries]
 
 
@@ -126,15 +135,17 @@ def _entry(row: Row, repeats: Sequence[Study], seeds: int) -> Entry:
 
 
 def made_with(study: Study, top: int, seeds: int, base_seeds: int) -> str:
-    """What a table is worth little without, in a line: data, model, searches, seeds, versions."""
+    """What a table is worth little without, in a line: data, model, precision where it is not
+    float32, searches, seeds, versions."""
     scenario, described = study.spec.scenario, results.described(study.folder)
     found = described.get("versions", {})
     versions = ", ".join(f"{name} {version}" for name, version in found.items())
+    precision = "" if scenario.precision == "float32" else f", {scenario.precision}"
     bases = f"base seed {scenario.seed}"
     if base_seeds > 1:
         bases = f"base seeds {scenario.seed} to {scenario.seed + base_seeds - 1}"
     return (
-        f"On {short(scenario.dataset)}, {scenario.model}, forgetting {study.forgotten}: "
+        f"On {short(scenario.dataset)}, {scenario.model}{precision}, forgetting {study.forgotten}: "
         f"searches of {study.spec.trials} trials (seed {study.spec.seed}), the best {top} "
         f"configurations of each repeated with {seeds} unlearning seeds, {bases}; {versions}."
     )

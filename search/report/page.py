@@ -16,8 +16,9 @@ from plotly.offline import get_plotlyjs
 
 from search.report import trials
 from search.report.blocks import Block, Plot, Section
-from search.report.gather import Gathered, gather
-from search.report.plots.trials import TRIALS
+from search.report.gather import gather
+from search.report.gathered import Gathered
+from search.report.plots.points import TRIALS
 from search.report.study import sections
 from search.report.style import CONFIG
 from search.store.mirror import place_of
@@ -46,7 +47,8 @@ def comparison_page(root: Path, names: Sequence[str]) -> str:
     Studies in which nothing has settled are named and left out. Raises InvalidRequest, in one line,
     for a study that is not there and if nothing has settled in any.
     """
-    from search.report.studies import comparison_sections, gather_all
+    from search.report.groups import gather_all
+    from search.report.studies import comparison_sections
 
     studies, problems = gather_all(root, names)
     return _page(

@@ -117,3 +117,8 @@ def best_so_far(rows: Sequence[Row]) -> list[float | None]:
             best = gap if best is None else min(best, gap)
         course.append(best)
     return course
+
+
+def counted(number: int) -> str:
+    """So many trials, in words."""
+    return "1 trial" if number == 1 else f"{number} trials"

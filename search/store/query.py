@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
-import sys
 from collections import Counter
 from collections.abc import Iterable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
-from search.store import results
+from search.store import results, schema
 from search.store.results import Damage
-from trainables.artifacts.files import write_whole
 from trainables.errors import InvalidRequest
 from trainables.outcome import CURVE
 
@@ -28,6 +22,26 @@ _LATEST = """
 QUALIFY row_number() OVER (PARTITION BY study, number ORDER BY attempt DESC, finished DESC) = 1
 """
 """A trial that stands in two files, or that settled after all, counts once."""
+
+_STUDIES = """
+SELECT study, any_value(method) AS method, any_value(dataset) AS dataset,
+       any_value(model) AS model, any_value(forget) AS forget,
+       any_value(forget_names) AS forget_names, any_value(objective) AS objective,
+       any_value(gap_terms) AS gap_terms,
+       count(*) AS trials, count(*) FILTER (state = 'complete') AS complete,
+       count(*) FILTER (state = 'pruned') AS pruned,
+       count(*) FILTER (state NOT IN ('complete', 'pruned')) AS failed,
+       min(m_gap) AS best_gap, min(m_probe_gap) AS best_probe_gap,
+       min(m_synthetic_gap) AS best_synthetic_gap,
+       sum(unlearn_seconds) AS unlearn_seconds, min(started) AS started, max(finished) AS finished
+FROM trials GROUP BY study ORDER BY study
+"""
+
+_CURVES = """
+SELECT study, number, generate_subscripts(curve_seconds, 1) AS phase,
+       {columns}
+FROM trials WHERE curve_seconds IS NOT NULL
+""".format(columns=", ".join(f"unnest(curve_{name}) AS {name}" for name in CURVE))
 
 
 class Query:
@@ -100,32 +114,11 @@ class Query:
             except (pa.ArrowException, OSError) as error:
                 self.damaged.append(Damage(path, _first_line(error)))
                 continue
-            if names >= set(results.CORE.names):
+            if names >= set(schema.CORE.names):
                 found.append(path.absolute())
             else:
                 self.damaged.append(Damage(path, "no columns of ours"))
         return found
-
-
-_STUDIES = """
-SELECT study, any_value(method) AS method, any_value(dataset) AS dataset,
-       any_value(model) AS model, any_value(forget) AS forget,
-       any_value(forget_names) AS forget_names, any_value(objective) AS objective,
-       any_value(gap_terms) AS gap_terms,
-       count(*) AS trials, count(*) FILTER (state = 'complete') AS complete,
-       count(*) FILTER (state = 'pruned') AS pruned,
-       count(*) FILTER (state NOT IN ('complete', 'pruned')) AS failed,
-       min(m_gap) AS best_gap, min(m_probe_gap) AS best_probe_gap,
-       min(m_synthetic_gap) AS best_synthetic_gap,
-       sum(unlearn_seconds) AS unlearn_seconds, min(started) AS started, max(finished) AS finished
-FROM trials GROUP BY study ORDER BY study
-"""
-
-_CURVES = """
-SELECT study, number, generate_subscripts(curve_seconds, 1) AS phase,
-       {columns}
-FROM trials WHERE curve_seconds IS NOT NULL
-""".format(columns=", ".join(f"unnest(curve_{name}) AS {name}" for name in CURVE))
 
 
 _NATIVE = {
@@ -186,92 +179,12 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def write(table: pa.Table, style: str, output: Path | None) -> None:
-    """Write a table as "csv", "json" (an array of objects) or "parquet", to a file or, but for
-    Parquet, to standard output.
-
-    In CSV, lists and the like are JSON; in JSON, NaN and infinities are null. Raises
-    InvalidRequest if it cannot be written.
-    """
-    content = pa.BufferOutputStream()
-    if style == "csv":
-        pa.csv.write_csv(_flat(table), content)
-    elif style == "parquet":
-        pq.write_table(table, content)
-    else:
-        columns = [map(plain, column) for column in _values(table)]
-        rows = [
-            dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)
-        ]
-        content.write(json.dumps(rows, indent=2, allow_nan=False).encode() + b"\n")
-    data = content.getvalue().to_pybytes()
-    if output is None and style == "parquet":
-        raise InvalidRequest("Parquet is no text: give a file (--output)")
-    if output is None:
-        sys.stdout.write(data.decode())
-        return
-    try:
-        write_whole(output, data)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidRequest(f"--output {output}: {reason}") from None
-
-
-def cells(table: pa.Table) -> list[list[str]]:
-    """The rows as people read them."""
-    return [[_cell(value) for value in row] for row in zip(*_values(table), strict=True)]
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return json.dumps(plain(value)) if isinstance(value, list | dict) else str(value)
-
-
-def _values(table: pa.Table) -> list[list[Any]]:
-    """The values of each column. Maps are dictionaries where their keys can be keys."""
-    found = []
-    for column in table.columns:
-        try:
-            found.append(column.to_pylist(maps_as_pydicts="lossy"))
-        except TypeError:  # such as lists, which stay pairs
-            found.append(column.to_pylist())
-    return found
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: without NaN and infinities, whole numbers as such."""
-    if isinstance(value, dict):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def _flat(table: pa.Table) -> pa.Table:
-    """The table with JSON for lists and the like, which CSV does not have."""
-    for index, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type):
-            values = [
-                None if value is None else json.dumps(plain(value))
-                for value in _values(table.select([index]))[0]
-            ]
-            table = table.set_column(index, field.name, pa.array(values, pa.string()))
-    return table
-
-
 def _union(files: list[Path], many: list[Path]) -> str:
     """The rows of studies of one file each as they are, of others the latest of each trial; all of
     our columns, whatever the files have."""
     empty = ", ".join(
         f"NULL::{_TYPES[field.type]} AS {field.name}"
-        for field in [*results.CORE, *results.LAST_FIELDS]
+        for field in [*schema.CORE, *schema.LAST_FIELDS]
     )
     parts = [f"SELECT {empty} WHERE false"]
     for paths, rule in ((files, ""), (many, _LATEST)):

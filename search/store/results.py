@@ -22,64 +22,12 @@ import pyarrow.parquet as pq
 
 from search.definition.earlier import stored
 from search.store.mirror import locate, place_of, put, remove
+from search.store.schema import CLASS_FIELDS as CLASS_FIELDS
+from search.store.schema import CORE, CURVE_FIELDS, LAST_FIELDS, schema_of
+from search.store.schema import SCHEMA_VERSION as SCHEMA_VERSION
+from search.store.schema import Row as Row
 from trainables.errors import InvalidRequest, unknown
-from trainables.outcome import CURVE, METRICS
-
-SCHEMA_VERSION = 1
-
-_CORE: tuple[tuple[str, pa.DataType], ...] = (
-    ("study", pa.string()),
-    ("number", pa.int64()),
-    ("attempt", pa.int64()),
-    ("state", pa.string()),
-    ("reason", pa.string()),
-    ("method", pa.string()),
-    ("dataset", pa.string()),
-    ("model", pa.string()),
-    ("forget", pa.string()),
-    ("base_seed", pa.int64()),
-    ("seed", pa.int64()),
-    ("sampler", pa.string()),
-    ("started", pa.timestamp("us", tz="UTC")),
-    ("finished", pa.timestamp("us", tz="UTC")),
-    ("unlearn_seconds", pa.float64()),
-    ("evaluate_seconds", pa.float64()),
-    ("prepare_seconds", pa.float64()),
-    ("device", pa.string()),
-    ("peak_memory_mb", pa.float64()),
-    ("host", pa.string()),
-    ("params_json", pa.string()),
-    ("version", pa.string()),
-)
-
-CORE = pa.schema(_CORE)
-METRIC_FIELDS = pa.schema([(f"m_{name}", pa.float64()) for name in METRICS])
-CONSTRAINT_FIELDS = pa.schema([("c_mia", pa.float64())])
-CURVE_FIELDS = pa.schema([(f"curve_{name}", pa.list_(pa.float64())) for name in CURVE])
-LABEL_FIELDS = pa.schema(
-    [
-        ("objective", pa.string()),
-        ("zero_shot", pa.bool_()),
-        ("reported_json", pa.string()),
-        ("queue_seconds", pa.float64()),
-        ("device_memory_mb", pa.float64()),
-        ("together", pa.int64()),
-        ("saved_seconds", pa.float64()),
-        ("precision", pa.string()),
-        ("forget_names", pa.list_(pa.string())),
-        ("gap_terms", pa.string()),
-    ]
-)
-CLASS_FIELDS = pa.schema(
-    [(name, pa.list_(pa.float64())) for name in ("class_accuracy", "test_class_accuracy")]
-)
-LAST_FIELDS = (
-    *(*METRIC_FIELDS, *CONSTRAINT_FIELDS, *LABEL_FIELDS),
-    *(*CLASS_FIELDS, *CURVE_FIELDS),
-)
-
-Row = dict[str, Any]
-"""One trial, keyed by column. Nulls mean "not measured"."""
+from trainables.outcome import CURVE
 
 
 @dataclass(frozen=True)
@@ -102,19 +50,6 @@ def study_names(results: Path) -> list[str]:
     """The studies in a results folder, sorted."""
     folders = (path for path in results.glob("study=*") if path.is_dir())
     return sorted(path.name.removeprefix("study=") for path in folders)
-
-
-def schema_of(row: Mapping[str, Any]) -> pa.Schema:
-    """The explicit schema of a row: the core, its `p_` columns by type, metrics, constraints, and
-    the curve as lists with an entry for each phase."""
-    types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
-    hyperparameters = [
-        pa.field(name, types[type(value)])
-        for name, value in sorted(row.items())
-        if name.startswith("p_") and value is not None
-    ]
-    fields = [*CORE, *hyperparameters, *LAST_FIELDS]
-    return pa.schema(fields, metadata={"forgetune_schema": str(SCHEMA_VERSION)})
 
 
 def part_name(row: Mapping[str, Any]) -> str:

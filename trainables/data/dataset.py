@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.data.sources import channels_first, read
+from trainables.data.raw import channels_first
+from trainables.data.sources import read
 from trainables.data.splits import HeldOut, for_validation
 
 

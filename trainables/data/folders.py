@@ -5,50 +5,25 @@ What is in such a folder and is not read is told, with its number, and never dro
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainables.data.classes import checked_names, same
+from trainables.data.pictures import COMMON, pixels, suffixes
+from trainables.data.raw import Raw
 from trainables.errors import DataError, one_line
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 PARTS = ("train", "test")
 
 NO_DATA = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"}
 """What systems leave in folders, besides hidden entries."""
 
-COMMON = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")
-"""Suffixes that are named where none was found; `suffixes` has all."""
-
 MOST_NAMED = 4
-
-ORIENTATION = 0x0112
-"""EXIF's key of how the camera was held."""
-
-
-@dataclass
-class Found:
-    """Images (n, h, w) or (n, h, w, 3), uint8, and labels (n,) of both parts, the names of the
-    classes, the paths of the training images below train/, and a line for everything that was left
-    out or not taken as it is."""
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    classes: tuple[str, ...]
-    train_paths: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 @dataclass
@@ -62,23 +37,7 @@ class _Listing:
     beside: list[Path] = field(default_factory=list)
 
 
-@cache
-def suffixes() -> frozenset[str]:
-    """The suffixes, in lower case, of all kinds of images that the installed Pillow can read."""
-    from PIL import Image, ImageFile
-
-    Image.init()
-    readable = set(COMMON[:5])
-    for suffix, kind in Image.registered_extensions().items():
-        opener = Image.OPEN.get(kind, (None,))[0]
-        stub = isinstance(opener, type) and issubclass(opener, ImageFile.StubImageFile)
-        # PostScript is a program, and a film is no image.
-        if opener is not None and not stub and kind not in ("EPS", "MPEG"):
-            readable.add(suffix)
-    return frozenset(readable)
-
-
-def read_folder(path: Path) -> Found:
+def read_folder(dataset: str, path: Path) -> Raw:
     """Read a folder of images. Every file of a kind that Pillow knows is read; hidden entries and
     those that systems leave behind are nothing.
 
@@ -107,7 +66,7 @@ def read_folder(path: Path) -> Found:
         for part in PARTS:
             images = []
             for file, _ in listing.images[part]:
-                image, several = _image(file)
+                image, several = pixels(file)
                 shape = shape or image.shape
                 if image.shape != shape:
                     raise DataError(
@@ -121,7 +80,7 @@ def read_folder(path: Path) -> Found:
     notes = tuple(_notes(path, classes, listing, moving))
     x_train, y_train, x_test, y_test = arrays
     paths = (file.relative_to(path / "train").as_posix() for file, _ in listing.images["train"])
-    return Found(x_train, y_train, x_test, y_test, classes, tuple(paths), notes)
+    return Raw(dataset, x_train, y_train, x_test, y_test, classes, tuple(paths), notes)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -191,56 +150,6 @@ def _check_images(path: Path, classes: tuple[str, ...], listing: _Listing) -> No
             raise DataError(f"{path}: no images in train/{name} ({', '.join(COMMON)}, ...){hint}")
     if not listing.images["test"]:
         raise DataError(f"{path}: no images in test/")
-
-
-def _image(file: Path) -> tuple[np.ndarray, bool]:
-    """The pixels of an image, and whether it has further ones, which are not taken."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            if image.format == "EPS":
-                raise ValueError("it is PostScript")
-            if _deep(image):
-                raise ValueError("it has 16 bits; images must have 8 bits a channel")
-            image.load()
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"its mode is {image.mode}; images must have 8 bits a channel")
-            pixels = np.asarray(_upright(image).convert("L" if image.mode in ("1", "L") else "RGB"))
-            # Cameras store a preview behind the picture (MPO), which nobody would miss.
-            several = image.format != "MPO" and bool(getattr(image, "is_animated", False))
-            return pixels, several
-    except Exception as error:  # Pillow raises many kinds
-        raise DataError(f"{file}: not a readable image ({one_line(error)})") from None
-
-
-def _deep(image: Image) -> bool:
-    """Whether 16 bits a channel are stored, of which Pillow keeps eight where there are colours."""
-    return any(
-        re.search(r";16[BLN]", str(args))
-        or (codec in ("ppm", "ppm_plain") and isinstance(args, tuple) and args[1] > 255)
-        for codec, _, _, args in getattr(image, "tile", ())
-    )
-
-
-def _upright(image: Image) -> Image:
-    """The image turned as its EXIF data says; what cannot be read of that says nothing."""
-    from PIL.Image import Transpose
-
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    try:
-        turn = turns.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:
-        return image
-    return image if turn is None else image.transpose(turn)
 
 
 def _notes(

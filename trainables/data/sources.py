@@ -6,84 +6,25 @@ Nothing here imports torch, so that listing datasets and checking a request cost
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import os
 import sys
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainables.data.classes import checked_names, indices_of, labelled, numbered
+from trainables.data.classes import numbered
 from trainables.data.folders import read_folder
+from trainables.data.npz import read_npz
+from trainables.data.raw import Raw as Raw
 from trainables.errors import DataError, InvalidRequest, one_line, unknown
 
 SPLIT_SEED = 42
 """Seed of the validation split, as in the thesis' scripts."""
-
-
-@dataclass(frozen=True)
-class Raw:
-    """A dataset as it was read.
-
-    Images are uint8, or floats in [0, 1] or [-1, 1], shaped (n, h, w), (n, h, w, c) or
-    (n, c, h, w); labels are integers from 0. `train_paths` are those of the training images below
-    train/, where they come from a folder; `notes` are lines, for people, about what was found and
-    not read.
-    """
-
-    name: str
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    classes: tuple[str, ...]
-    train_paths: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that follow from every image and label."""
-        digest = hashlib.sha256()
-        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
-            digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()[:16]
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width in pixels)."""
-        channels, height, width = channels_first(self.x_train[:1]).shape[1:]
-        return channels, height, width
-
-    def resolve_classes(self, wanted: Iterable[str | int]) -> tuple[int, ...]:
-        """Class indices, sorted: a whole number is an index, a string is a name.
-
-        Raises InvalidRequest for an unknown class, a class without test images, no class at all,
-        or all classes at once (nothing would be left to retain).
-        """
-        found = indices_of(wanted, self.classes, self.name)
-        for index in found:
-            if not (self.y_test == index).any():
-                raise InvalidRequest(
-                    f"{labelled([index], self.classes)} of {self.name} has no test images, "
-                    "so forgetting it could not be measured"
-                )
-        return found
-
-
-def channels_first(images: np.ndarray) -> np.ndarray:
-    """Images (n, h, w), (n, h, w, c) or (n, c, h, w) as (n, c, h, w); c is 1 or 3."""
-    if images.ndim == 3:
-        return images[:, None]
-    if images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3):
-        return images.transpose(0, 3, 1, 2)
-    return images
 
 
 @dataclass(frozen=True)
@@ -124,13 +65,13 @@ def source(name: str) -> Source:
         return SOURCES[name]
     path = Path(os.path.expanduser(name))
     if path.suffix.lower() == ".npz":
-        return Source("your own arrays", lambda name, _: _read_npz(name, path))
+        return Source("your own arrays", lambda name, _: read_npz(name, path))
     try:
         folder, there = path.is_dir(), path.exists()
     except OSError as error:
         raise DataError(f"dataset {name!r} cannot be read ({one_line(error)})") from None
     if folder:
-        return Source("your own images", lambda name, _: _read_folder(name, path))
+        return Source("your own images", lambda name, _: read_folder(name, path))
     if there or "/" in name:
         raise DataError(f"dataset {name!r} is neither a folder of images nor a .npz file")
     raise InvalidRequest(
@@ -201,6 +142,7 @@ def _torchvision(
 
 _TRAIN_FLAG: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
 
+
 SOURCES: dict[str, Source] = {
     "digits": Source(
         "1,797 grey 8x8 handwritten digits, inside scikit-learn",
@@ -240,106 +182,3 @@ SOURCES: dict[str, Source] = {
         forget=3,
     ),
 }
-
-
-def _read_npz(dataset: str, path: Path) -> Raw:
-    wanted = ("x_train", "y_train", "x_test", "y_test")
-    try:
-        if path.is_file() and not zipfile.is_zipfile(path):
-            raise ValueError("it is no zip of arrays, as np.savez writes it")
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in wanted if name not in file.files]
-            if missing:
-                raise DataError(
-                    f"{path}: missing {', '.join(missing)}; a .npz dataset holds "
-                    f"{', '.join(wanted)} (found: {', '.join(file.files) or 'nothing'})"
-                )
-            arrays: dict[str, Any] = {name: _array(file, name) for name in wanted}
-            names = _array(file, "classes") if "classes" in file.files else None
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as .npz ({one_line(error)})") from None
-    for part in ("train", "test"):
-        _check_arrays(path, part, arrays[f"x_{part}"], arrays[f"y_{part}"])
-    if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
-        raise DataError(
-            f"{path}: x_train images are {arrays['x_train'].shape[1:]}, "
-            f"x_test images {arrays['x_test'].shape[1:]}; they must be alike"
-        )
-    labels = np.unique(arrays["y_train"])
-    if len(labels) < 2 or not np.array_equal(labels, np.arange(len(labels))):
-        raise DataError(
-            f"{path}: y_train holds labels {labels.min()} to {labels.max()} "
-            f"({len(labels)} different); labels must be 0, 1, ..., K-1 with every one present "
-            "and at least two classes"
-        )
-    if not np.isin(arrays["y_test"], labels).all():
-        raise DataError(f"{path}: y_test holds labels that y_train does not have")
-    for part in ("y_train", "y_test"):  # which NumPy counts in signed ones only
-        if arrays[part].dtype == np.uint64:
-            arrays[part] = arrays[part].astype(np.int64)
-    return Raw(dataset, **arrays, classes=_names(path, names, len(labels)))
-
-
-def _array(file: Any, name: str) -> np.ndarray:
-    """An array of an open `.npz`. Raises ValueError and what NumPy raises."""
-    try:
-        found = file[name]
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise
-        raise ValueError(
-            f"{name} holds Python objects; save it as numbers, or names with dtype=str"
-        ) from None
-    if not isinstance(found, np.ndarray):
-        raise ValueError(f"{name} is no array")
-    return found
-
-
-def _names(path: Path, found: np.ndarray | None, count: int) -> tuple[str, ...]:
-    if found is None:
-        return numbered(count)
-    if found.ndim != 1:
-        raise DataError(f"{path}: classes has shape {found.shape}; one name per label is needed")
-    if len(found) != count:
-        raise DataError(f"{path}: {len(found)} names in classes for {count} labels")
-    return checked_names(path, found.tolist())
-
-
-def _check_arrays(path: Path, part: str, images: np.ndarray, labels: np.ndarray) -> None:
-    if images.ndim not in (3, 4) or (
-        images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] not in (1, 3)
-    ):
-        raise DataError(
-            f"{path}: x_{part} has shape {images.shape}; possible: (n, h, w), (n, h, w, c) or "
-            "(n, c, h, w) with 1 or 3 channels"
-        )
-    if images.size == 0:
-        raise DataError(f"{path}: x_{part} has shape {images.shape}; at least one pixel is needed")
-    if labels.ndim != 1 or len(labels) != len(images) or len(labels) == 0:
-        raise DataError(
-            f"{path}: y_{part} has shape {labels.shape} for {len(images)} images; "
-            "one label per image is needed, and at least one image"
-        )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{path}: y_{part} is {labels.dtype}; labels must be integers")
-    if images.dtype == np.uint8:
-        return
-    if not np.issubdtype(images.dtype, np.floating) or not np.isfinite(images).all():
-        raise DataError(
-            f"{path}: x_{part} is {images.dtype}; possible: uint8, or finite floats in "
-            "[0, 1] or [-1, 1]"
-        )
-    if images.min() < -1 or images.max() > 1:
-        raise DataError(
-            f"{path}: x_{part} ranges from {images.min():g} to {images.max():g}; floats must lie "
-            "in [0, 1] or [-1, 1] (or use uint8)"
-        )
-
-
-def _read_folder(dataset: str, path: Path) -> Raw:
-    found = read_folder(path)
-    return Raw(**{**vars(found), "name": dataset})

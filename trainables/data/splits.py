@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.classes import labelled
-from trainables.data.sources import SPLIT_SEED, Raw, stratified
+from trainables.data.raw import Raw
+from trainables.data.sources import SPLIT_SEED, stratified
 from trainables.errors import DataError
 
 LARGE, ENOUGH, SMALL_SHARE = 500, 50, 0.2

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from search.report import trials
-from search.report.plots.trials import steering
+from search.report.plots.points import steering
 from search.report.style import GREY, INK, MODELS, RED, styled, whole_numbers
 from search.store.results import Row
 from trainables.outcome import State

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.analysis.best import by_gap, by_retain, complete, figures, pareto, remarks
-from search.store import results
+from search.store import results, schema
 from search.store.results import Row
 from tests.search.toys import as_table, toy_row
 from trainables.outcome import State
@@ -282,7 +282,7 @@ def test_figures_are_those_that_steered() -> None:
 def write_earlier(root: Path, rows: list[Row], study: str = "toy") -> None:
     """A study's rows in one file, as a version wrote them that knew no synthetic figures."""
     table = as_table([row | {"study": study} for row in rows])
-    unknown = [*results.LABEL_FIELDS.names, "curve_gap"]
+    unknown = [*schema.LABEL_FIELDS.names, "curve_gap"]
     unknown += [name for name in table.column_names if "synthetic" in name]
     folder = results.study_folder(root, study) / "trials"
     folder.mkdir(parents=True)

@@ -19,7 +19,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from search.analysis.importance import EVALUATORS, LEAST_TRIALS, Importance, importance
+from search.analysis.evaluators import EVALUATORS
+from search.analysis.importance import LEAST_TRIALS, Importance, importance
 from search.definition.samplers import from_unit
 from search.definition.space import SearchSpace
 from search.store.results import Row

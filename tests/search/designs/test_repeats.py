@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from search.definition.resolving import resolve
 from search.definition.space import SearchSpace
 from search.definition.spec import StudySpec
 from search.designs import sweeps
-from search.designs.comparison import compare
+from search.designs.comparison import compare, made_with
 from search.designs.repeats import (
     CLASSES,
     CONFIRMED,
@@ -237,6 +238,49 @@ def test_only_studies_of_one_scenario_are_compared(tmp_path: Path) -> None:
         "studies a and b are of different scenarios (forget [3] and [5]) and cannot be compared"
     )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("names", ["ab", "a"])
+def test_a_method_whose_study_is_another_one_is_told_what_a_comparison_can_do(
+    tmp_path: Path, names: str
+) -> None:
+    methods = {"a": "mugan", "b": "finetune"}
+    specs = [toy_spec(name=name, method=methods[name], trials=2) for name in names]
+    Study(toy_spec(name="a", method="mugan", trials=2, seed=9), root=tmp_path, places=PLACES).run()
+    told = re.escape("study a exists and is another one (seed: 9 -> 0); ")
+    possible = told + re.escape("compare in another folder (--results)")
+    if names == "a":  # nothing is left to compare
+        with pytest.raises(InvalidRequest, match=f"^mugan: {possible}$"):
+            compare(specs, tmp_path, PLACES, QUIET, top=1, seeds=1)
+        return
+    refused, compared = compare(specs, tmp_path, PLACES, QUIET, top=1, seeds=1)[-2:]
+    assert re.fullmatch(possible, refused.reason or "")
+    assert (compared.name, compared.reason, len(compared.repeats)) == ("finetune", None, 1)
+
+
+def test_a_method_that_another_process_searches_is_told_what_a_comparison_can_do(
+    tmp_path: Path,
+) -> None:
+    given = {"name": "a", "method": "mugan", "trials": 2}
+    with open_ledger(tmp_path, **given), pytest.raises(InvalidRequest) as refusal:
+        compare([toy_spec(**given)], tmp_path, PLACES, QUIET)
+    assert "is being run by process" in only_line(str(refusal.value))
+    assert str(refusal.value).endswith("wait for it, or compare in another folder (--results)")
+
+
+@pytest.mark.parametrize(
+    ("precision", "told"),
+    [
+        ("float32", "allcnn, forgetting"),
+        ("bfloat16", "allcnn, bfloat16, forgetting"),
+    ],
+)
+def test_a_comparison_says_its_precision_where_it_is_not_the_usual_one(
+    tmp_path: Path, precision: str, told: str
+) -> None:
+    spec = resolve(validate({"scenario": {"precision": precision}}), PLACES)
+    said = made_with(Study(spec, root=tmp_path, places=PLACES), 3, 5, 1)
+    assert only_line(said).startswith(f"On digits, {told} class 3")
 
 
 def test_nothing_varies_in_the_repeats_of_a_trial_that_an_earlier_version_made() -> None:

@@ -16,7 +16,7 @@ from search.designs.repeats import Origin
 from search.report import comparison_page, study_page
 from search.report.gather import gather
 from search.report.page import as_json, ticked
-from search.report.study import grouped_reasons
+from search.report.sections.states import grouped_reasons
 from search.store import results
 from search.store.results import Row
 from tests.search.report.samples import CLASSES, describe, rows, write_related, write_sample

@@ -15,8 +15,12 @@ from search.analysis.by_class import Target
 from search.analysis.importance import Importance
 from search.analysis.sensitivity import Point
 from search.report import trials
-from search.report.plots import class_map, curves, designs, sensitivity_plot, studies, write_figure
-from search.report.plots import trials as plots
+from search.report.plots import class_map, curves, points, sensitivity_plot, studies, write_figure
+from search.report.plots import classes as class_plots
+from search.report.plots import hyperparameters as value_plots
+from search.report.plots import repeats as repeat_plots
+from search.report.plots import search as search_plots
+from search.report.plots import times as time_plots
 from tests.search.report.samples import DESCRIBED, rows
 from tests.search.toys import toy_row
 from trainables.errors import InvalidRequest
@@ -43,7 +47,7 @@ def titles(figure: go.Figure, axis: str) -> list[str]:
 
 def test_the_pareto_plot_has_complete_trials_the_front_and_stars() -> None:
     references = {"original": DESCRIBED["references"]["base"]}
-    figure = plots.pareto(rows(), rows()[:1], references)
+    figure = search_plots.pareto(rows(), rows()[:1], references)
     points = trace(figure, "trials")
     assert list(points.x) == [2.5 * number for number in range(10)]
     assert list(points.y) == [90.0 - number for number in range(10)]
@@ -59,11 +63,11 @@ def test_the_pareto_plot_has_complete_trials_the_front_and_stars() -> None:
 def test_a_synthetic_study_is_plotted_on_what_steered_it() -> None:
     columns = {"m_synthetic_forget_accuracy": 7.0, "m_synthetic_retain_accuracy": 60.0}
     row = toy_row(0, objective="synthetic", **columns, m_synthetic_gap=23.5)
-    figure = plots.pareto([row], [row], {"original": DESCRIBED["references"]["base"]})
+    figure = search_plots.pareto([row], [row], {"original": DESCRIBED["references"]["base"]})
     assert (figure.data[1].x[0], figure.data[1].y[0]) == (7.0, 60.0)
     assert not any(item.name == "original model" for item in figure.data)
     assert "synthetic images" in titles(figure, "xaxis")[0]
-    assert "ideal" in plots.gap_title([row])
+    assert "ideal" in points.gap_title([row])
 
 
 def test_history_has_the_best_so_far_and_failures_below_the_axis() -> None:
@@ -73,7 +77,7 @@ def test_history_has_the_best_so_far_and_failures_below_the_axis() -> None:
         toy_row(2, state="oom"),
         toy_row(3, m_gap=2.0),
     ]
-    figure = plots.history(mixed)
+    figure = search_plots.history(mixed)
     assert list(trace(figure, "best so far").y) == [5.0, 5.0, 5.0, 2.0]
     failure = trace(figure, "failed (at the lower edge)")
     assert list(failure.x) == [2]
@@ -82,14 +86,14 @@ def test_history_has_the_best_so_far_and_failures_below_the_axis() -> None:
 
 
 def test_a_pruned_trial_stands_at_its_last_phase() -> None:
-    figure = plots.history(rows())
+    figure = search_plots.history(rows())
     pruned = trace(figure, "pruned (last phase)")
     assert (list(pruned.x), list(pruned.y)) == ([10], [6.5])
     assert "last phase" in pruned.hovertext[0]
 
 
 def test_scattered_hyperparameters_have_logarithmic_axes_where_they_span_decades() -> None:
-    figure = plots.hyperparameter_scatter(rows())
+    figure = value_plots.hyperparameter_scatter(rows())
     assert figure.layout.xaxis.title.text == "learning_rate"
     assert figure.layout.xaxis.type == "log"
     assert figure.layout.xaxis2.title.text == "samples_per_class"
@@ -98,7 +102,7 @@ def test_scattered_hyperparameters_have_logarithmic_axes_where_they_span_decades
 
 def test_words_are_categories() -> None:
     mixed = [toy_row(n, {"direction": "kl" if n else "reference"}) for n in range(3)]
-    figure = plots.hyperparameter_scatter(mixed)
+    figure = value_plots.hyperparameter_scatter(mixed)
     assert figure.layout.xaxis.type == "category"
     assert list(figure.layout.xaxis.categoryarray) == ["kl", "reference"]
 
@@ -117,7 +121,7 @@ def test_a_hover_text_escapes_what_others_wrote() -> None:
 
 
 def test_parallel_coordinates_put_logarithms_on_axes_with_plain_labels() -> None:
-    figure = plots.parallel(rows())
+    figure = value_plots.parallel(rows())
     rate = figure.data[0].dimensions[0]
     assert rate.label == "learning_rate"
     assert rate["values"][0] == pytest.approx(-1)
@@ -128,7 +132,7 @@ def test_parallel_coordinates_put_logarithms_on_axes_with_plain_labels() -> None
 
 def test_importances_have_their_intervals() -> None:
     found = [Importance("a", 0.75, 0.5, 0.9, 20), Importance("b", 0.25, 0.1, 0.5, 20)]
-    bar = plots.importances(found, "gap").data[0]
+    bar = value_plots.importances(found, "gap").data[0]
     assert list(bar.y) == ["b", "a"]
     assert list(bar.x) == [25.0, 75.0]
     assert list(bar.error_x.array) == pytest.approx([25.0, 15.0])
@@ -136,12 +140,12 @@ def test_importances_have_their_intervals() -> None:
 
 
 def test_states_are_counted() -> None:
-    bar = plots.states(rows()).data[0]
+    bar = time_plots.states(rows()).data[0]
     assert dict(zip(bar.y, bar.x, strict=True)) == {"complete": 10, "pruned": 1, "diverged": 1}
 
 
 def test_times_are_stacked_in_seconds() -> None:
-    figure = plots.times(rows())
+    figure = time_plots.times(rows())
     assert figure.layout.barmode == "stack"
     assert list(trace(figure, "unlearning").y) == [0.5] * 12
     assert list(trace(figure, "waiting for a worker").y) == [0.1] * 10
@@ -149,14 +153,14 @@ def test_times_are_stacked_in_seconds() -> None:
 
 
 def test_trials_at_the_same_time_lie_in_lanes_of_their_own() -> None:
-    assert plots.lanes([(0, 5), (1, 2), (2, 3), (4, 6), (5, 7)]) == [0, 1, 1, 1, 0]
+    assert time_plots.lanes([(0, 5), (1, 2), (2, 3), (4, 6), (5, 7)]) == [0, 1, 1, 1, 0]
 
 
 def test_a_timeline_of_hairs_is_left_out() -> None:
-    assert plots.timeline(rows()) is not None
+    assert time_plots.timeline(rows()) is not None
     later = {"started": rows()[0]["started"].replace(year=2030)}
     later["finished"] = rows()[0]["finished"].replace(year=2030)
-    assert plots.timeline([rows()[0], toy_row(1, **later)]) is None
+    assert time_plots.timeline([rows()[0], toy_row(1, **later)]) is None
 
 
 def test_a_sweep_over_one_has_means_error_bars_and_the_retrained_line() -> None:
@@ -252,13 +256,15 @@ def test_a_class_map_of_many_classes_has_no_numbers() -> None:
 
 def test_class_bars_stand_by_split_and_model() -> None:
     found = {"validation": {"unlearned": [1.0, 2.0], "retrained": [3.0, None]}, "test": {}}
-    figure = designs.class_bars(found, ["a", "b"], [1])
+    figure = class_plots.class_bars(found, ["a", "b"], [1])
     assert [list(item.y) for item in figure.data] == [[1.0, 2.0], [3.0, None]]
     assert list(figure.layout.xaxis.ticktext) == ["a", "b (forget)"]
 
 
 def test_repeats_have_mean_deviation_and_what_the_search_saw() -> None:
-    figure = designs.repeats({"trial 3": ([1.0, 3.0], 0.5), "no. 2": ([], None)}, "gap (points)")
+    figure = repeat_plots.repeats(
+        {"trial 3": ([1.0, 3.0], 0.5), "no. 2": ([], None)}, "gap (points)"
+    )
     mean = trace(figure, "mean ± standard deviation")
     assert (list(mean.x), list(mean.y)) == (["trial 3"], [2.0])
     assert list(mean.error_y.array) == pytest.approx([2**0.5])
@@ -291,7 +297,7 @@ def test_studies_side_by_side() -> None:
 
 def test_a_written_figure_is_one_file_that_needs_no_network(tmp_path: Path) -> None:
     path = tmp_path / "plot.html"
-    write_figure(plots.states(rows()), path)
+    write_figure(time_plots.states(rows()), path)
     text = path.read_text()
     assert '"format": "svg"' in text
     assert '"select2d", "sendChartToCloud"]' in text  # the button that uploads is not there

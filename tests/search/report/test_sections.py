@@ -10,13 +10,8 @@ pytest.importorskip("plotly")
 
 from search.report.blocks import Table, Text
 from search.report.gather import gather
-from search.report.studies import (
-    PROBED,
-    VALIDATION,
-    by_scenario,
-    comparison_sections,
-    gather_all,
-)
+from search.report.groups import PROBED, VALIDATION, by_scenario, gather_all
+from search.report.studies import comparison_sections
 from search.report.study import sections
 from tests.search.report.samples import DESCRIBED, describe
 from tests.search.toys import toy_row, write_study

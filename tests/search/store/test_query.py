@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from search.store import results
-from search.store.query import Query, write
+from search.store.export import write
+from search.store.query import Query
 from tests.search.toys import only_line, toy_row, write_study
 from trainables.errors import InvalidRequest
 from trainables.outcome import CURVE

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.store import results
+from search.store import results, schema
 from search.store.results import Row
 from tests.search.toys import as_table, measured, only_line, toy_row
 from trainables.errors import InvalidRequest
@@ -104,7 +104,7 @@ PLAIN = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=F
 @given(values=st.dictionaries(st.from_regex(r"[a-z_]{1,12}", fullmatch=True), PLAIN))
 def test_hyperparameters_of_any_kind_keep_value_and_type(values: dict[str, Any]) -> None:
     row = toy_row(0) | {f"p_{name}": value for name, value in values.items()}
-    table = pa.Table.from_pylist([row], schema=results.schema_of(row))
+    table = pa.Table.from_pylist([row], schema=schema.schema_of(row))
     (found,) = results.rows_of(pq.read_table(pa.BufferReader(parquet(table))))
     for name, value in values.items():
         assert found[f"p_{name}"] == value
@@ -230,7 +230,7 @@ def foreign_columns(folder: Path) -> Path:
 
 def foreign_types(folder: Path) -> Path:
     path = folder / "trials" / results.part_name(toy_row(1))
-    pq.write_table(pa.table({name: ["x"] for name in results.CORE.names}), path)
+    pq.write_table(pa.table({name: ["x"] for name in schema.CORE.names}), path)
     return path
 
 

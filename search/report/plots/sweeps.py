@@ -1,28 +1,21 @@
-"""Plots of designed runs: sweeps over hyperparameters, maps over classes, repeats. Pure functions.
-
-In all of them a mean is over repeats, and error bars are one standard deviation.
-"""
+"""Plots of designed sweeps: a curve over one hyperparameter, a map over two."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from search.analysis.by_class import Target
 from search.analysis.sensitivity import SPLITS, Point
 from search.analysis.sensitivity import plain as written
 from search.analysis.sheets import Cell
 from search.report.style import (
     ACCURACY_SCALE,
-    BLUE,
     GAP_SCALE,
     INK,
     METRICS,
-    MODELS,
     MUTED,
     RED,
     is_number,
@@ -34,9 +27,6 @@ from search.report.style import (
     value_axis,
 )
 from trainables.errors import InvalidRequest
-
-MOST_NUMBERED = 20
-"""Classes up to which a map has the numbers in its cells."""
 
 TITLES = {
     "forget_accuracy": "forget accuracy (%)",
@@ -246,176 +236,3 @@ def _in_cell(points: Sequence[Point], cells: Sequence[Cell], index: int | None) 
     mean = cells[index].mean
     mark = " *" if points[index].failures else ""
     return ("" if mean is None else f"{mean:.1f}") + mark
-
-
-def class_map(
-    targets: Sequence[Target], classes: Sequence[str], split: str = "test", title: str = ""
-) -> go.Figure:
-    """Accuracy (percent) on each class after each class was forgotten, unlearned beside retrained
-    on one scale; the forgotten class of each line is framed (figures 8-10 of the thesis). `title`
-    stands above."""
-    count = len(classes)
-    figure = make_subplots(
-        1,
-        2,
-        shared_yaxes=True,
-        horizontal_spacing=0.04,
-        subplot_titles=[f"unlearned, {split}", f"retrained, {split}"],
-    )
-    names = [plain(name) for name in classes]
-    own = [names[target.label] for target in targets]
-    for column, (model, lines) in enumerate(
-        {
-            "unlearned": [target.accuracies(split, count) for target in targets],
-            "retrained": [target.references(split, count) for target in targets],
-        }.items(),
-        start=1,
-    ):
-        figure.add_heatmap(
-            x=list(range(count)),
-            y=list(range(len(targets))),
-            z=[[cell.mean for cell in line] for line in lines],
-            text=[
-                ["" if cell.mean is None else f"{cell.mean:.0f}" for cell in line] for line in lines
-            ],
-            texttemplate="%{text}" if count <= MOST_NUMBERED else None,
-            textfont={"size": 11},
-            hovertext=[
-                [
-                    f"{model}, forgetting {own[index]}<br>class {names[label]}: <b>{cell} %</b>"
-                    + _remark(target)
-                    for label, cell in enumerate(line)
-                ]
-                for index, (target, line) in enumerate(zip(targets, lines, strict=True))
-            ],
-            hoverinfo="text",
-            coloraxis="coloraxis",
-            xgap=1,
-            ygap=1,
-            row=1,
-            col=column,
-        )
-        for index, target in enumerate(targets):
-            figure.add_shape(
-                type="rect",
-                x0=target.label - 0.5,
-                x1=target.label + 0.5,
-                y0=index - 0.5,
-                y1=index + 0.5,
-                line={"color": RED, "width": 1.75},
-                row=1,
-                col=column,
-            )
-    figure.update_xaxes(
-        title_text="accuracy on class",
-        tickvals=list(range(count)),
-        ticktext=names,
-        showgrid=False,
-        ticks="",
-        range=[-0.5, count - 0.5],
-    )
-    marks = [" (failed)" if _nothing(target, split, count) else "" for target in targets]
-    figure.update_yaxes(
-        tickvals=list(range(len(targets))),
-        ticktext=[name + mark for name, mark in zip(own, marks, strict=True)],
-        range=[len(targets) - 0.5, -0.5],
-        showgrid=False,
-        ticks="",
-    )
-    figure.update_yaxes(title_text="forgotten class", row=1, col=1)
-    figure = styled(
-        figure,
-        150 + min(36 if len(targets) <= MOST_NUMBERED else 14, 640) * max(2, len(targets)),
-        margin={"t": 40},
-        coloraxis={
-            "cmin": 0,
-            "cmax": 100,
-            "colorscale": ACCURACY_SCALE,
-            "colorbar": {"title": {"text": "accuracy (%)", "side": "right"}, "thickness": 12},
-        },
-    )
-    return titled(figure, title)
-
-
-def _nothing(target: Target, split: str, count: int) -> bool:
-    return all(cell.mean is None for cell in target.accuracies(split, count))
-
-
-def _remark(target: Target) -> str:
-    return f"<br>{plain(target.remark)}" if target.remark else ""
-
-
-def class_bars(
-    accuracies: Mapping[str, Mapping[str, Sequence[float | None]]],
-    classes: Sequence[str],
-    forget: Sequence[int],
-) -> go.Figure:
-    """Accuracy (percent) of models class by class: `accuracies` by split, then by model; the
-    forget classes are named so."""
-    splits = {split: models for split, models in accuracies.items() if models}
-    figure = make_subplots(max(1, len(splits)), 1, shared_xaxes=True, vertical_spacing=0.07)
-    names = [
-        plain(name) + (" (forget)" if label in forget else "") for label, name in enumerate(classes)
-    ]
-    for line, (split, models) in enumerate(splits.items(), start=1):
-        for model, values in models.items():
-            figure.add_bar(
-                x=list(range(len(classes))),
-                y=list(values),
-                name=model,
-                legendgroup=model,
-                showlegend=line == 1,
-                marker={"color": MODELS.get(model, BLUE), "line": {"width": 0}},
-                hovertext=[
-                    f"{model}, class {name}: {'-' if v is None else f'{v:.1f} %'}"
-                    for name, v in zip(names, values, strict=True)
-                ],
-                hoverinfo="text",
-                row=line,
-                col=1,
-            )
-        figure.update_yaxes(title_text=f"accuracy,<br>{split} (%)", range=[0, 103], row=line, col=1)
-    figure.update_xaxes(tickvals=list(range(len(classes))), ticktext=names, showgrid=False)
-    figure.update_xaxes(title_text="class", row=max(1, len(splits)), col=1)
-    return styled(figure, 110 + 200 * max(1, len(splits)), barmode="group", bargap=0.25)
-
-
-def repeats(found: Mapping[str, tuple[Sequence[float], float | None]], title: str) -> go.Figure:
-    """The gap (points) of each repeat of configurations, their means with error bars, and what the
-    search had measured once: by label, the repeats' and the search's gap. `title` is the axis'."""
-    figure = go.Figure()
-    names = [plain(name) for name in found]
-    figure.add_scatter(
-        x=[name for name, (gaps, _) in zip(names, found.values(), strict=True) for _ in gaps],
-        y=[gap for gaps, _ in found.values() for gap in gaps],
-        mode="markers",
-        marker={"color": BLUE, "size": 6, "opacity": 0.45},
-        name="single repeats",
-        hovertemplate="%{x}: %{y:.2f} points<extra></extra>",
-    )
-    known = [(name, gaps) for name, (gaps, _) in zip(names, found.values(), strict=True) if gaps]
-    figure.add_scatter(
-        x=[name for name, _ in known],
-        y=[statistics.fmean(gaps) for _, gaps in known],
-        error_y={
-            "type": "data",
-            "array": [statistics.stdev(gaps) if len(gaps) > 1 else 0.0 for _, gaps in known],
-            "thickness": 1.4,
-            "width": 6,
-        },
-        mode="markers",
-        marker={"color": BLUE, "size": 10},
-        name="mean ± standard deviation",
-        hovertemplate="%{x}: mean %{y:.2f} points<extra></extra>",
-    )
-    figure.add_scatter(
-        x=[name for name, (_, once) in zip(names, found.values(), strict=True) if once is not None],
-        y=[once for _, once in found.values() if once is not None],
-        mode="markers",
-        marker={"symbol": "diamond-open", "color": RED, "size": 10, "line": {"width": 2}},
-        name="in the search, once",
-        hovertemplate="%{x} in the search: %{y:.2f} points<extra></extra>",
-    )
-    figure.update_xaxes(title_text="configuration", type="category", range=[-0.5, len(names) - 0.5])
-    figure.update_yaxes(title_text=title, rangemode="tozero")
-    return styled(figure, 340)
