@@ -44,7 +44,8 @@ def ours(trials: int, seconds: float, workers: int) -> list[Span]:
 
     from search.definition.spec import StudySpec, resolve
     from search.engine import scheduling
-    from search.ledger.ledger import Ledger, Ticket
+    from search.ledger.ledger import Ledger
+    from search.ledger.ticket import Ticket
     from search.store import results
     from trainables.scenario import Places
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from search.analysis.best import by_gap, why_none
 from search.definition.names import cut
 from search.definition.spec import StudySpec, differences, validate
-from search.ledger.ledger import MADE_FROM
+from search.ledger.description import MADE_FROM
 from search.show.progress import Progress
 from search.show.tables import hyperparameters
 from search.store import results

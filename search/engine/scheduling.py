@@ -27,8 +27,10 @@ from ray.tune.search import Searcher
 from search.definition.spec import StudySpec
 from search.engine.crashes import crash_of, errors_kept
 from search.engine.machines import Fleet, MachineRefused, fit, on_a_cluster, resources
-from search.ledger.ledger import Ledger, Ticket
+from search.ledger.ledger import Ledger
+from search.ledger.rows import crashed, given_up
 from search.ledger.suspicion import Held
+from search.ledger.ticket import Ticket
 from search.store.results import Row
 from trainables.errors import InvalidRequest
 from trainables.outcome import METRICS, OUTCOMES, TOGETHER, Outcome, State
@@ -484,14 +486,14 @@ class SettlingCallback(tune.Callback, tune.Stopper):
         tickets, _ = self._forget(trial)
         crash = crash_of(trial)
         for ticket in tickets:
-            outcome = self._ledger.crashed(ticket, crash.reason, started)
+            outcome = crashed(self._ledger.spec, ticket, crash.reason, started)
             held = crash.raised and outcome.state is State.CRASHED
             if held and self._hold(Held(ticket, outcome, trial.trial_id, begun=False)):
                 continue
             if self._ledger.try_again(ticket):
                 self._observer.retried(ticket, crash.reason)
             else:
-                outcome = self._ledger.given_up(ticket, crash.reason, started)
+                outcome = given_up(self._ledger.spec, ticket, crash.reason, started)
                 self._end(ticket, outcome, trial.trial_id)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

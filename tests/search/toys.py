@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from search.definition.spec import StudySpec, resolve, validate
-from search.ledger.ledger import Ledger, Ticket
+from search.ledger.ledger import Ledger
+from search.ledger.ticket import Ticket
 from search.store import results
 from search.store.results import Row
 from trainables.outcome import Outcome, State

@@ -16,7 +16,8 @@ from search.definition.samplers import derive_seed
 from search.definition.spec import resolve, validate
 from search.engine.connection import start_ray
 from search.engine.scheduling import Allotment, alone, run_trials
-from search.ledger.ledger import Ledger, Ticket
+from search.ledger.ledger import Ledger
+from search.ledger.ticket import Ticket
 from search.store.results import Row
 from tests.search.toys import NOWHERE, open_ledger
 from trainables.errors import InvalidRequest

@@ -28,7 +28,8 @@ from search.engine.machines import Fleet, MachineRefused, machines, versions
 from search.engine.preparation import prepare
 from search.engine.scheduling import SLOT, Allotment, LedgerSearcher, allot, run_trials
 from search.ledger import ledger as ledger_module
-from search.ledger.ledger import Ledger, Ticket
+from search.ledger.ledger import Ledger
+from search.ledger.ticket import Ticket
 from search.store import results
 from search.store.results import Row
 from trainables.errors import InvalidRequest
