@@ -44,8 +44,8 @@ class OptunaStudy:
     def open(self) -> list[str]:
         """Load what is there, or begin; notes on what was found damaged."""
         notes = repair(self._path)
-        self.study, self._storage = self._in(Journal(self._path))
-        self._id = self._storage.get_study_id_from_name(self.study.study_name)
+        self.study, self._journal = self._in(Journal(self._path))
+        self._id = self._journal.get_study_id_from_name(self.study.study_name)
         return notes
 
     def _in(self, journal: BaseJournalBackend) -> tuple[optuna.Study, JournalStorage]:
@@ -119,12 +119,12 @@ class OptunaStudy:
         a trial that is over nothing is told."""
         number = row["number"]
         identifier = self._identifier(number)
-        trial = self._storage.get_trial(identifier)
+        trial = self._journal.get_trial(identifier)
         if trial.state.is_finished():
             return
         if trial.state == TrialState.WAITING:
-            self._storage.set_trial_state_values(identifier, TrialState.RUNNING)
-        self._storage.set_trial_user_attr(identifier, ROW, as_text(row))
+            self._journal.set_trial_state_values(identifier, TrialState.RUNNING)
+        self._journal.set_trial_user_attr(identifier, ROW, as_text(row))
         found = verdict(self.spec, row)
         for name, value in found.constraints.items():
             Trial(self.study, identifier).set_constraint(name, value)
@@ -133,7 +133,7 @@ class OptunaStudy:
             # Optuna takes the value of a pruned trial from its last report, and only from there.
             for phase, value in reported(self.spec, row).items():
                 if phase not in trial.intermediate_values:
-                    self._storage.set_trial_intermediate_value(identifier, phase, value)
+                    self._journal.set_trial_intermediate_value(identifier, phase, value)
             values = None
         self.study.tell(number, values, state=found.state)
 
@@ -161,7 +161,7 @@ class OptunaStudy:
     # A trial by its number, without a look at all the others
 
     def _identifier(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        return self._journal.get_trial_id_from_study_id_trial_number(self._id, number)
 
     def _running(self, number: int) -> Trial:
         return Trial(self.study, self._identifier(number))

@@ -11,8 +11,8 @@ from torch import nn
 
 from search.definition.spec import StudySpec, resolve, validate
 from search.engine import fusing
+from search.engine.allotment import Allotment
 from search.engine.fusing import MARGIN, MOST, fitting, together
-from search.engine.scheduling import Allotment
 from tests.search.toys import NOWHERE
 from trainables.errors import InvalidRequest
 from trainables.models import catalogue

@@ -14,8 +14,9 @@ from ray import tune
 
 from search.definition.samplers import derive_seed
 from search.definition.spec import resolve, validate
+from search.engine.allotment import Allotment, alone
 from search.engine.connection import start_ray
-from search.engine.scheduling import Allotment, alone, run_trials
+from search.engine.scheduling import run_trials
 from search.ledger.ledger import Ledger
 from search.ledger.ticket import Ticket
 from search.store.results import Row

@@ -11,7 +11,8 @@ import ray
 from ray import tune
 
 from search.definition.spec import StudySpec, resolve, validate
-from search.engine.scheduling import Allotment, allot, alone, run_trials
+from search.engine.allotment import Allotment, allot, alone
+from search.engine.scheduling import run_trials
 from search.ledger.ledger import Ledger
 from search.store import results
 from search.store.status import status

@@ -15,8 +15,10 @@ from ray.tune import TuneError
 from ray.tune.experiment.trial import Trial
 from rich.console import Console
 
+from search.engine.allotment import Allotment
 from search.engine.crashes import ERROR, crash_of, errors_kept
-from search.engine.scheduling import Allotment, LedgerSearcher, SettlingCallback
+from search.engine.searcher import LedgerSearcher
+from search.engine.settling import SettlingCallback
 from search.ledger.ledger import Ledger
 from search.ledger.suspicion import MOST_UNLIKE, alike
 from search.ledger.ticket import Ticket
