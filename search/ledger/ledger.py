@@ -218,8 +218,7 @@ class Ledger:
 
         A trial that has settled already is left as it is. One that ran out of memory beside others
         is kept to be run alone, and None is returned. Raises StudyHeld if another machine's driver
-        has taken the study over, InvalidRequest if the results
-        folder cannot be written.
+        has taken the study over, InvalidRequest if the results folder cannot be written.
         """
         if ticket.number in self._rows:
             return self._rows[ticket.number]

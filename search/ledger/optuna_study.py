@@ -27,9 +27,9 @@ ROW = "row"
 
 
 class OptunaStudy:
-    """The journal of the study in `folder`, for the one process that holds the study.
+    """Optuna's side of the study in `folder`, for the one process that holds the study.
 
-    To be opened before all else. All that writes raises OSError.
+    To be opened before all else. What writes the journal raises OSError if it cannot.
     """
 
     def __init__(self, spec: StudySpec, folder: Path) -> None:
@@ -86,7 +86,8 @@ class OptunaStudy:
         return self.study.ask()
 
     def ask_again(self, trial: FrozenTrial) -> Trial:
-        """A trial that runs, for one that has to be drawn to its end, or anew as it was."""
+        """A trial that was asked for and has not settled, to be drawn to its end as it would have
+        been; what was drawn stays."""
         self.use_sampler(trial.number)
         return self._running(trial.number)
 
