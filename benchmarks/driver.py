@@ -171,7 +171,8 @@ def drive(root: Path, trials: int, workers: int, sampler: str, profiled: bool) -
     import ray
     from ray.tune.execution import tune_controller
 
-    from search.definition.spec import resolve, validate
+    from search.definition.reading import validate
+    from search.definition.resolving import resolve
     from search.engine import scheduling
     from search.engine.allotment import Allotment
     from search.ledger.ledger import Ledger

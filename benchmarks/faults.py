@@ -86,7 +86,8 @@ def drive(root: Path, name: str, trials: int, address: str, flags: Path) -> int:
 
 
 def _spec(name: str, trials: int) -> Any:
-    from search.definition.spec import resolve, validate
+    from search.definition.reading import validate
+    from search.definition.resolving import resolve
     from trainables.scenario import Places
 
     # A worker that is killed is no fault of its trial: it may happen to one again and again.

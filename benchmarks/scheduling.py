@@ -42,7 +42,8 @@ def ours(trials: int, seconds: float, workers: int) -> list[Span]:
     import ray
     from ray import tune
 
-    from search.definition.spec import StudySpec, resolve
+    from search.definition.resolving import resolve
+    from search.definition.spec import StudySpec
     from search.engine import scheduling
     from search.engine.allotment import Allotment
     from search.ledger.ledger import Ledger

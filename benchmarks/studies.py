@@ -31,7 +31,7 @@ CPUS = 2
 
 
 def _spec(trials: int, gpus: float, **values: Any) -> Any:
-    from search.definition.spec import validate
+    from search.definition.reading import validate
 
     resources = {"gpus_per_trial": gpus}
     return validate({"name": "studies", "trials": trials, "resources": resources, **values})
@@ -60,7 +60,8 @@ def stock(artifacts: Path, trials: int, gpus: float, seed: int, reuse: bool) -> 
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
-    from search.definition.spec import resolve, scenario_of
+    from search.definition.resolved import scenario_of
+    from search.definition.resolving import resolve
     from trainables.scenario import Places
     from trainables.trainable import trainable
 
@@ -94,7 +95,8 @@ def optuna_alone(artifacts: Path, trials: int, gpus: float, seed: int) -> Found:
     """Optuna's own loop in one process that keeps everything loaded."""
     import optuna
 
-    from search.definition.spec import resolve, scenario_of
+    from search.definition.resolved import scenario_of
+    from search.definition.resolving import resolve
     from trainables.scenario import Places
     from trainables.trial import run_trial
     from trainables.workbench import shared_workbench, use_threads
@@ -122,8 +124,8 @@ def optuna_alone(artifacts: Path, trials: int, gpus: float, seed: int) -> Found:
 
 def _suggested(trial: Any) -> dict[str, Any]:
     """MuGAN's space as the study has it on digits."""
+    from search.definition.resolving import resolve
     from search.definition.space import SearchSpace
-    from search.definition.spec import resolve
     from trainables.scenario import Places
 
     space = resolve(_spec(1, 0), Places()).space

@@ -15,17 +15,10 @@ import pyarrow as pa
 from rich.console import Console
 
 from search.analysis.best import by_gap
-from search.definition.spec import (
-    StudySpec,
-    fingerprint,
-    forgotten,
-    load_spec,
-    measured,
-    notes,
-    pool_seed,
-    resolve,
-    scenario_of,
-)
+from search.definition.reading import load_spec
+from search.definition.resolved import fingerprint, forgotten, notes, scenario_of
+from search.definition.resolving import resolve
+from search.definition.spec import StudySpec, measured, pool_seed
 from search.ledger import again
 from search.ledger.ledger import Ledger
 from search.show.progress import Progress

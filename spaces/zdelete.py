@@ -16,5 +16,5 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
         "samples_per_generator": trial.suggest_int("samples_per_generator", 100, 1_000, log=True),
         "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128]),
         "layers": trial.suggest_categorical("layers", [2, 3, 5, 8]),
-        "head_epochs": trial.suggest_int("head_epochs", 0, 2),
+        "head_epochs": trial.suggest_int("head_epochs", 0, 4),
     }

@@ -16,7 +16,9 @@ import pytest
 
 import search
 import trainables
-from search.definition.spec import check_name, load_spec, resolve
+from search.definition.checking import check_name
+from search.definition.reading import load_spec
+from search.definition.resolving import resolve
 from search.designs.repeats import stored
 from search.store import results
 from search.store.query import Query

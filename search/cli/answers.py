@@ -9,12 +9,12 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from search.cli import options
-from search.cli.options import Dashboard, OptionalFloat, OptionalStr, Results
+from search.cli import completing, options
+from search.cli.options import Dashboard, OneStudy, OptionalFloat, OptionalStr, Results
 
 
 def best(
-    study: Annotated[OptionalStr, typer.Argument(help="a study [default: all]")] = None,
+    study: OneStudy = None,
     forget_at_most: Annotated[
         OptionalFloat,
         typer.Option(help="best retain accuracy among those that forget to this (percent)"),
@@ -95,7 +95,7 @@ def best(
 
 
 def importance(
-    study: Annotated[str, typer.Argument(help="a study")],
+    study: Annotated[str, typer.Argument(help="a study", autocompletion=completing.studies)],
     target: Annotated[
         str, typer.Option(help="gap, forget or retain: what the hyperparameters matter for")
     ] = "gap",
@@ -131,7 +131,10 @@ def importance(
 def report(
     studies: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Argument(help="one study, or several to compare [default: all]"),
+        typer.Argument(
+            help="one study, or several to compare [default: all]",
+            autocompletion=completing.studies,
+        ),
     ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045
@@ -200,7 +203,7 @@ def query(
 
 
 def status(
-    study: Annotated[OptionalStr, typer.Argument(help="a study [default: all]")] = None,
+    study: OneStudy = None,
     job: Annotated[
         OptionalStr, typer.Option(help="show what a job of `forgetune submit` says, to its end")
     ] = None,

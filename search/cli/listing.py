@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli import options
+from search.cli import completing, options
 from search.cli.options import OptionalStr, Set
 
 
@@ -34,7 +34,10 @@ def methods() -> None:
 
 
 def spaces(
-    method: Annotated[OptionalStr, typer.Argument(help="a method [default: all]")] = None,
+    method: Annotated[
+        OptionalStr,
+        typer.Argument(help="a method [default: all]", autocompletion=completing.methods),
+    ] = None,
     settings: Set = None,
 ) -> None:
     """What may vary in a study of a method, and within what bounds."""

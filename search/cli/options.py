@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import typer
+
+from search.cli import completing
+
+MARKUP: Literal["markdown"] = "markdown"
+"""What docstrings and helps are written in."""
+
+PLACES = "Places"
+"""The heading of options that say where things lie."""
 
 SpecFile = Annotated[
     Optional[Path],  # noqa: UP045 (typer reads this form)
@@ -22,8 +29,11 @@ SpecFile = Annotated[
 
 def _located(place: str) -> Path:
     from search.store.mirror import locate
+    from trainables.artifacts.remote import is_uri
     from trainables.errors import InvalidRequest
 
+    if completing.now() and is_uri(place):
+        raise typer.BadParameter("whoever presses a key does not wait for a network")
     try:
         return locate(place)
     except InvalidRequest as error:  # a ValueError too, which Typer would tell in its own words
@@ -37,68 +47,23 @@ Results = Annotated[
         parser=_located,
         show_default="results",
         metavar="PLACE",
+        rich_help_panel=PLACES,
     ),
 ]
 Data = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(help="folder of datasets (downloads go there) [default: user's cache]"),
+    typer.Option(
+        help="folder of datasets (downloads go there) [default: user's cache]",
+        rich_help_panel=PLACES,
+    ),
 ]
 Artifacts = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
-        help="folder of models and generators, or a URI [default: user's cache]", metavar="PLACE"
+        help="folder of models and generators, or a URI [default: user's cache]",
+        metavar="PLACE",
+        rich_help_panel=PLACES,
     ),
-]
-Method = Annotated[Optional[str], typer.Option(help="see `forgetune methods`")]  # noqa: UP045
-Dataset = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="see `forgetune datasets`; or a .npz file, or a folder of images"),
-]
-Model = Annotated[Optional[str], typer.Option(help="allcnn, vgg16 or resnet9")]  # noqa: UP045
-Width = Annotated[Optional[float], typer.Option(help="factor on the model's channels")]  # noqa: UP045
-Forget = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option(
-        help="class to forget, by name or number (from 0), a name first; repeat for several"
-    ),
-]
-Gan = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="what MuGAN draws from: dcgan, cgan or wgan-gp [default: dcgan]"),
-]
-Precision = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        help="of unlearning: float32, or bfloat16 where the processor has it [default: float32]"
-    ),
-]
-Weights = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(help=".safetensors file of the base model, which is then not trained"),
-]
-ValidationFrom = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        help="where validation images are taken from: training, or test (half of each class) "
-        "[default: training; test with --weights]"
-    ),
-]
-ValidationFraction = Annotated[
-    Optional[float],  # noqa: UP045
-    typer.Option(
-        help="share of the training images that is for validation [default: suits the dataset]"
-    ),
-]
-HeldOut = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        help="text file of the training images that are for validation, one a line: an index, or "
-        "a path below train/"
-    ),
-]
-ImageSize = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="pixels of the model's images where there is no dataset: 32 or 28x32"),
 ]
 ZeroShot = Annotated[
     bool,
@@ -115,17 +80,19 @@ Set = Annotated[
         metavar="NAME=...",
     ),
 ]
-Metrics = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option(help="expensive metrics to measure too: anamnesis, synthetic", metavar="NAME"),
-]
-GapTerms = Annotated[
+OneStudy = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(
-        help="what the gap is the mean of: forget_accuracy,retain_accuracy,mia or these and probe, "
-        "by which who only switches an output off does not look well [default: without]",
-        metavar="TERM,...",
-    ),
+    typer.Argument(help="a study [default: all]", autocompletion=completing.studies),
+]
+MOST = 10_000
+"""Of what is repeated: no study of repeats has been that large."""
+
+Style = Annotated[
+    str, typer.Option("--format", help="text, markdown, latex or csv", metavar="FORMAT")
+]
+Output = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="write the table to this file"),
 ]
 Dashboard = Annotated[
     Optional[str],  # noqa: UP045
@@ -136,65 +103,15 @@ OptionalFloat = Optional[float]  # noqa: UP045
 OptionalStr = Optional[str]  # noqa: UP045
 
 
-def given(**values: Any) -> dict[str, Any]:
-    """What was given on the command line."""
-    return {key: value for key, value in values.items() if value not in (None, {})}
-
-
-def scenario(
-    dataset: str | None,
-    model: str | None,
-    width: float | None,
-    forget: list[str] | None,
-    gan: str | None,
-    weights: Path | None = None,
-    image_size: str | None = None,
-    precision: str | None = None,
-    validation_from: str | None = None,
-    validation_fraction: float | None = None,
-    held_out: Path | None = None,
-) -> dict[str, Any]:
-    """The scenario of a specification, as far as it was given, with --forget's words as they are:
-    see `load`."""
-    return given(
-        dataset=dataset,
-        model=model,
-        width=width,
-        forget=forget or None,
-        gan=gan,
-        weights=None if weights is None else str(weights),
-        image_size=None if image_size is None else _pixels(image_size),
-        precision=precision,
-        validation_from=validation_from,
-        validation_fraction=validation_fraction,
-        held_out=None if held_out is None else str(held_out),
-    )
-
-
-def terms(text: str | None) -> list[str] | None:
-    """The terms of a gap, as a specification has them."""
-    return None if text is None else [term.strip() for term in text.split(",")]
-
-
 def load(path: Path | None, given: dict[str, Any], places: Any) -> Any:
     """The specification that a file and the options describe. What the words of --forget say shows
     only in the dataset, which is read for it. Raises InvalidRequest."""
-    from search.definition import spec as specs
+    from search.definition.reading import load_spec
+    from search.definition.resolving import with_words
 
-    loaded = specs.load_spec(path, given)
+    loaded = load_spec(path, given)
     words = given.get("scenario", {}).get("forget")
-    return specs.with_words(loaded, words, places) if words else loaded
-
-
-def _pixels(text: str) -> list[int]:
-    from trainables.errors import InvalidRequest
-
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(re.fullmatch(r"0*[1-9][0-9]{,8}", part) for part in parts):
-        raise InvalidRequest(
-            f"--image-size {text!r}: give pixels, as 32 or as 28x32 (rows x columns)"
-        )
-    return [int(parts[0]), int(parts[-1])]
+    return with_words(loaded, words, places) if words else loaded
 
 
 def zero_shot(overrides: dict[str, Any]) -> dict[str, Any]:
@@ -286,4 +203,5 @@ def places(data: Path | None, artifacts: str | None) -> Any:
     """Where data and artifacts lie, with what was not given at its default."""
     from trainables.scenario import Places
 
-    return Places(**given(data=data, artifacts=artifacts))
+    given: dict[str, Any] = {"data": data, "artifacts": artifacts}
+    return Places(**{name: place for name, place in given.items() if place is not None})

@@ -1,46 +1,16 @@
-"""Commands that repeat configurations: compare, sensitivity, classes."""
+"""Commands that repeat configurations: sensitivity, classes."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from search.cli import options
-from search.cli.options import (
-    Artifacts,
-    Data,
-    Dataset,
-    Forget,
-    Gan,
-    GapTerms,
-    HeldOut,
-    Method,
-    Metrics,
-    Model,
-    OptionalInt,
-    OptionalStr,
-    Precision,
-    Results,
-    Set,
-    ValidationFraction,
-    ValidationFrom,
-    Width,
-)
+from search.cli import completing, options
+from search.cli.options import MOST, Artifacts, Data, OptionalStr, Output, Results, Style
+from search.cli.presenting import check_any_complete, check_form, file_of, present, written
 
-MOST = 10_000
-"""Of what is repeated: no study of repeats has been that large."""
-
-Style = Annotated[
-    str, typer.Option("--format", help="text, markdown, latex or csv", metavar="FORMAT")
-]
-Output = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(help="write the table to this file"),
-]
 Plot = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="write the plot to this file (HTML, interactive)"),
@@ -49,96 +19,25 @@ CommonSpec = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="TOML file that describes the study"),
 ]
+Fixed = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--set",
+        help="NAME=VALUE: a hyperparameter that has this value instead of the best one's; repeat",
+        metavar="NAME=...",
+    ),
+]
 Origin = Annotated[
-    OptionalStr, typer.Option(help="a study that is there [default: the one of the other options]")
+    OptionalStr,
+    typer.Option(
+        help="a study that is there [default: the one of the other options]",
+        autocompletion=completing.studies,
+    ),
 ]
 
 
-def compare(
-    methods: Annotated[list[str], typer.Argument(help="see `forgetune methods`")],
-    spec: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="TOML file with what the studies have in common"),
-    ] = None,
-    dataset: Dataset = None,
-    model: Model = None,
-    width: Width = None,
-    forget: Forget = None,
-    gan: Gan = None,
-    precision: Precision = None,
-    validation_from: ValidationFrom = None,
-    validation_fraction: ValidationFraction = None,
-    held_out: HeldOut = None,
-    trials: Annotated[
-        OptionalInt, typer.Option(help="trials of each method's search [default: 100]")
-    ] = None,
-    top: Annotated[
-        int, typer.Option(help="configurations to repeat of each method", min=1, max=MOST)
-    ] = 3,
-    seeds: Annotated[
-        int, typer.Option(help="repeats of each, with other seeds", min=1, max=MOST)
-    ] = 5,
-    base_seeds: Annotated[
-        int,
-        typer.Option(
-            help="base models, with other seeds, that each is repeated on", min=1, max=MOST
-        ),
-    ] = 1,
-    metrics: Metrics = None,
-    gap_terms: GapTerms = None,
-    style: Style = "text",
-    output: Output = None,
-    results: Results = Path("results"),
-    data: Data = None,
-    artifacts: Artifacts = None,
-) -> None:
-    """Tables 3-6: search each method, repeat its best configurations, compare the means.
-
-    What is there already is used; interrupted, it goes on where it was.
-    """
-    from rich.console import Console
-
-    from search.analysis.compare import sheet
-    from search.designs import comparison
-    from search.show import tables
-    from search.study import Study
-    from trainables import methods as known
-
-    _check_form(style, output)
-    overrides = options.given(
-        trials=trials,
-        metrics=metrics or None,
-        gap_terms=options.terms(gap_terms),
-        scenario=options.scenario(
-            *(dataset, model, width, forget, gan, None, None, precision),
-            *(validation_from, validation_fraction, held_out),
-        ),
-    )
-    for name in methods:
-        known.check_known(name)
-    places = options.places(data, artifacts)
-    wanted = [options.load(spec, {**overrides, "method": name}, places) for name in methods]
-    console = Console(stderr=True)
-    entries = comparison.compare(
-        wanted,
-        results,
-        places,
-        console,
-        top=top,
-        seeds=seeds,
-        base_seeds=base_seeds,
-    )
-    repeated = f"{seeds} unlearning seeds" + (
-        f" on each of {base_seeds} base models" if base_seeds > 1 else ""
-    )
-    compared = Study(wanted[0], root=results, places=places)
-    remark = comparison.made_with(compared, top, seeds, base_seeds)
-    shown = sheet(entries, remark)
-    _present(shown, style, output, tables.comparison(entries, repeated, remark))
-    _check_any_complete(row for entry in entries if not entry.reference for row in entry.repeats)
-
-
 def sensitivity(
+    given: dict[str, Any],
     parameters: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
@@ -148,17 +47,7 @@ def sensitivity(
     ] = None,
     study: Origin = None,
     spec: CommonSpec = None,
-    method: Method = None,
-    dataset: Dataset = None,
-    model: Model = None,
-    width: Width = None,
-    forget: Forget = None,
-    gan: Gan = None,
-    precision: Precision = None,
-    validation_from: ValidationFrom = None,
-    validation_fraction: ValidationFraction = None,
-    held_out: HeldOut = None,
-    settings: Set = None,
+    settings: Fixed = None,
     paper: Annotated[
         bool, typer.Option("--paper", help="the grids of the thesis' tables 7-14")
     ] = False,
@@ -193,32 +82,26 @@ def sensitivity(
     from rich.console import Console
 
     from search.analysis import sensitivity as curves
-    from search.definition.spec import forgotten, measured
+    from search.definition.resolved import forgotten
+    from search.definition.spec import measured
     from search.designs import repeats as repeating
     from search.designs import sweeps
     from search.show import tables
     from search.store.results import described
     from trainables.errors import InvalidRequest, unknown
 
-    _check_form(style, output)
+    check_form(style, output)
     options.check_file("--plot", plot)
-    for what, given, known in (
+    for what, said, known in (
         ("design", design, sweeps.DESIGNS),
         ("kind of images", split or "test", curves.SPLITS),
     ):
-        if given not in known:
-            raise InvalidRequest(unknown(what, given, known))
+        if said not in known:
+            raise InvalidRequest(unknown(what, said, known))
     if paper == bool(parameters) or len(parameters or []) > 2:
         raise InvalidRequest("give one hyperparameter, or two for a map, or --paper")
     console, places = Console(stderr=True), options.places(data, artifacts)
-    overrides = options.given(
-        method=method,
-        scenario=options.scenario(
-            *(dataset, model, width, forget, gan, None, None, precision),
-            *(validation_from, validation_fraction, held_out),
-        ),
-    )
-    about = _origin(study, spec, overrides, results, places)
+    about = _origin(study, spec, given, results, places)
     fixed, origin, told = _configuration(about, results, settings)
     wanted = [_parameters(parameters)] if parameters else sweeps.paper_sweeps(about.method)
     if not wanted:
@@ -252,11 +135,11 @@ def sensitivity(
         title = f"Sensitivity of {about.method} to {' and '.join(names)}, on {split} images"
         caption = (
             f"mean ± standard deviation over {repeats} unlearning seeds; accuracies and MIA in %, "
-            f"gap in points; fixed: " + _written(fixed, names)
+            f"gap in points; fixed: " + written(fixed, names)
         )
         part = None if len(designs) == 1 else "-".join(names)
         table = tables.sheet_table(sheet, title, caption)
-        _present(sheet, style, _part(output, part), table)
+        present(sheet, style, file_of(output, part), table)
         if plot is not None:
             from search.report.plots import sensitivity_plot, write_figure
 
@@ -264,28 +147,19 @@ def sensitivity(
             figure = sensitivity_plot(
                 found, names, split, kept.get("references", {}).get("retrained"), title
             )
-            path = _part(plot, part)
+            path = file_of(plot, part)
             assert path is not None
             with options.writing("--plot", path):
                 write_figure(figure, path)
             console.print(f"plot: {path}", markup=False, highlight=False, soft_wrap=True)
-    _check_any_complete(rows)
+    check_any_complete(rows)
 
 
 def classes(
+    given: dict[str, Any],
     study: Origin = None,
     spec: CommonSpec = None,
-    method: Method = None,
-    dataset: Dataset = None,
-    model: Model = None,
-    width: Width = None,
-    forget: Forget = None,
-    gan: Gan = None,
-    precision: Precision = None,
-    validation_from: ValidationFrom = None,
-    validation_fraction: ValidationFraction = None,
-    held_out: HeldOut = None,
-    settings: Set = None,
+    settings: Fixed = None,
     targets: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -297,9 +171,6 @@ def classes(
     best_per_class: Annotated[
         bool, typer.Option("--best-per-class", help="search each class for its own best")
     ] = False,
-    trials: Annotated[
-        OptionalInt, typer.Option(help="trials of each such search [default: 100]")
-    ] = None,
     repeats: Annotated[
         int, typer.Option(help="runs of each target, with other seeds", min=1, max=MOST)
     ] = 3,
@@ -325,24 +196,16 @@ def classes(
     from trainables.data.sources import read
     from trainables.errors import InvalidRequest, unknown
 
-    _check_form(style, output)
+    check_form(style, output)
     options.check_file("--plot", plot)
     if split not in by_class.SPLITS:
         raise InvalidRequest(unknown("kind of images", split, by_class.SPLITS))
     if best_per_class and settings:
         raise InvalidRequest("give --best-per-class or --set, not both")
-    if trials is not None and not best_per_class:
+    if "trials" in given and not best_per_class:
         raise InvalidRequest("--trials is for the searches of --best-per-class")
     console, places = Console(stderr=True), options.places(data, artifacts)
-    overrides = options.given(
-        method=method,
-        trials=trials,
-        scenario=options.scenario(
-            *(dataset, model, width, forget, gan, None, None, precision),
-            *(validation_from, validation_fraction, held_out),
-        ),
-    )
-    about = _origin(study, spec, overrides, results, places)
+    about = _origin(study, spec, given, results, places)
     if about.scenario.dataset == "none":
         raise InvalidRequest("accuracies of classes are measured on images: a dataset is needed")
     raw = read(about.scenario.dataset, places.data)
@@ -359,7 +222,7 @@ def classes(
     title = f"Accuracy of {about.method} by class, on {split} images"
     caption = f"mean ± standard deviation over {repeats} unlearning seeds, in %; with {told}"
     sheet = by_class.sheet(found, raw.classes, split)
-    _present(sheet, style, output, tables.sheet_table(sheet, title, caption))
+    present(sheet, style, output, tables.sheet_table(sheet, title, caption))
     means = by_class.summary(found, len(raw.classes), split)
     if means:
         console.print(
@@ -376,69 +239,26 @@ def classes(
             names = [short(label, raw.classes) for label in range(len(raw.classes))]
             write_figure(class_map(found, names, split, title), plot)
         console.print(f"plot: {plot}", markup=False, highlight=False, soft_wrap=True)
-    _check_any_complete(row for target in found for row in target.repeats)
-
-
-def _check_any_complete(rows: Iterable[Any]) -> None:
-    """Exit code 1 where no run at all is complete, with why the first is not."""
-    from trainables.outcome import State
-
-    first = None
-    for row in rows:
-        if row["state"] == State.COMPLETE:
-            return
-        first = first or row
-    if first is not None:
-        said = f"no run completed; the first is {first['state']}: {first['reason']}"
-        print(said, file=sys.stderr)
-    raise typer.Exit(1)
-
-
-def _check_form(style: str, output: Path | None) -> None:
-    from search.analysis.sheets import FORMS
-    from trainables.errors import InvalidRequest, unknown
-
-    if style not in ("text", *FORMS):
-        raise InvalidRequest(unknown("format", style, ("text", *FORMS)))
-    options.check_file("--output", output)
-
-
-def _present(sheet: Any, style: str, output: Path | None, table: Any) -> None:
-    """Print a sheet in one of its forms, or write it to a file; text is `table`, and is shown in
-    any case."""
-    from rich.console import Console
-
-    from search.analysis.sheets import FORMS
-    from search.show import tables
-
-    if style == "text":
-        shown = Console(record=output is not None)
-        tables.show(shown, table)
-        text = shown.export_text() if output is not None else ""
-    else:
-        text = FORMS[style](sheet)
-    if output is not None:
-        with options.writing("--output", output):
-            output.write_text(text, encoding="utf-8")
-    elif style != "text":
-        print(text, end="")
+    check_any_complete(row for target in found for row in target.repeats)
 
 
 def _origin(
-    study: str | None, spec: Path | None, overrides: dict[str, Any], root: Path, places: Any
+    study: str | None, spec: Path | None, given: dict[str, Any], root: Path, places: Any
 ) -> Any:
-    """The resolved specification of the study that is to be repeated: one that is there, or the one
-    that the options describe."""
+    """The resolved specification of the study that is to be repeated: one that is there, of which
+    the options change at most how it is run, or the one that they describe."""
+    from search.definition.reading import merge, validate
+    from search.definition.spec import EXECUTION
     from search.designs.repeats import stored
     from search.study import Study
     from trainables.errors import InvalidRequest
 
     if study is None:
-        return Study(options.load(spec, overrides, places), root=root, places=places).spec
-    options_of_search = {key: value for key, value in overrides.items() if key != "trials"}
-    if spec is not None or options_of_search:
+        return Study(options.load(spec, given, places), root=root, places=places).spec
+    if spec is not None or not {*given} <= {*EXECUTION}:
         raise InvalidRequest("--study says all of method and scenario: give it or those, not both")
-    return Study(stored(root, study).model_copy(update=overrides), root=root, places=places).spec
+    changed = merge(stored(root, study).model_dump(mode="json"), given)
+    return Study(validate(changed), root=root, places=places).spec
 
 
 def _configuration(about: Any, root: Path, settings: list[str] | None) -> Any:
@@ -467,17 +287,3 @@ def _parameters(texts: list[str]) -> dict[str, Any]:
 
     wanted = dict(parse_setting(text) if "=" in text else (text, None) for text in texts)
     return wanted
-
-
-def _written(values: dict[str, Any], without: list[str]) -> str:
-    from search.analysis.sensitivity import plain
-
-    left = {name: value for name, value in values.items() if name not in without}
-    return " ".join(f"{name}={plain(value)}" for name, value in left.items()) or "nothing"
-
-
-def _part(path: Path | None, part: str | None) -> Path | None:
-    """A file for each of several sweeps."""
-    if path is None or part is None:
-        return path
-    return path.with_name(f"{path.stem}-{part}{path.suffix}")

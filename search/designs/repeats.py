@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from search.analysis.best import by_gap, why_none
+from search.definition.differing import differences
 from search.definition.names import cut
-from search.definition.spec import StudySpec, differences, validate
+from search.definition.reading import validate
+from search.definition.spec import StudySpec
 from search.ledger.description import MADE_FROM
 from search.show.progress import Progress
 from search.show.tables import hyperparameters

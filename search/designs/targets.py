@@ -9,7 +9,8 @@ from rich.console import Console
 
 from search.analysis.by_class import Target
 from search.definition.names import cut, mark
-from search.definition.spec import StudySpec, class_names
+from search.definition.resolved import class_names
+from search.definition.spec import StudySpec
 from search.designs.repeats import CLASSES, Chosen, Origin, best_of, no_best, repeated, run
 from search.show.progress import Progress
 from search.store import results

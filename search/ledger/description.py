@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from search.definition.differing import differences, keeping_split
 from search.definition.space import SearchSpace
-from search.definition.spec import StudySpec, differences, keeping_split
+from search.definition.spec import StudySpec
 from search.ledger.versions import installed
 from search.store.mirror import move, put
 from search.store.results import SCHEMA_VERSION, load_json, unusable

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from search.definition.spec import StudySpec, probed, scenario_of
+from search.definition.resolved import scenario_of
+from search.definition.spec import StudySpec, probed
 from search.ledger.ticket import Ticket
 from search.store.results import CLASS_FIELDS, Row, timestamp
 from trainables import methods

@@ -13,17 +13,10 @@ from rich.console import Console
 
 from search import Study
 from search.cli import options, studying
-from search.definition.spec import (
-    InversionSpec,
-    Resources,
-    ScenarioSpec,
-    StudySpec,
-    forgotten,
-    load_spec,
-    resolve,
-    scenario_of,
-    validate,
-)
+from search.definition.reading import load_spec, validate
+from search.definition.resolved import forgotten, scenario_of
+from search.definition.resolving import resolve
+from search.definition.spec import InversionSpec, Resources, ScenarioSpec, StudySpec
 from search.designs import comparison, repeats, sweeps, targets
 from search.designs.repeats import Chosen, Origin
 from search.show import tables
@@ -290,7 +283,7 @@ def test_a_comparison_s_repeats_forget_the_class_of_the_study(
 ) -> None:
     monkeypatch.setattr(comparison, "run", caught)
     with pytest.raises(Caught) as found:
-        comparison._confirmed(study, row(epochs=1), 1, 1, Console(quiet=True))
+        comparison._repeats(study, study.spec, row(epochs=1), 1, 1, Console(quiet=True))
     assert found.value.spec.scenario == study.spec.scenario
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from search.definition.spec import StudySpec, resolve, validate
+from search.definition.reading import validate
+from search.definition.resolving import resolve
+from search.definition.spec import StudySpec
 from search.ledger.ledger import Ledger
 from search.ledger.ticket import Ticket
 from search.store import results

@@ -116,7 +116,7 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "samples_per_generator": IntDistribution(100, 1_000, log=True),
         "batch_size": CategoricalDistribution([32, 64, 128]),
         "layers": CategoricalDistribution([2, 3, 5, 8]),
-        "head_epochs": IntDistribution(0, 2),
+        "head_epochs": IntDistribution(0, 4),
     },
     "mugan": {
         "learning_rate": FloatDistribution(1e-6, 1e-1, log=True),

@@ -59,7 +59,7 @@ class ZDelete:
     generators: int = 3
     samples_per_generator: int = 1000
     batch_size: int = 64
-    head_epochs: int = 1
+    head_epochs: int = 3
     layers: Layers = 2
     batch_norm: BatchNorm = "frozen"
     source: Source = "inverted"

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
 from trainables.errors import DataError, InvalidRequest, unknown
-from trainables.models.allcnn import AllCNN
-from trainables.models.resnet9 import ResNet9
-from trainables.models.vgg16 import VGG16
+from trainables.models import names
 from trainables.models.weights import FLOATING, INTEGER, LAYOUTS, Weights, shown
 
 MODELS: dict[str, Callable[[tuple[int, int, int], int, float], nn.Module]] = {
-    "allcnn": AllCNN,
-    "vgg16": VGG16,
-    "resnet9": ResNet9,
+    name: getattr(import_module(module), kind)
+    for name, (module, kind) in ((name, path.split(":")) for name, path in names.MODELS.items())
 }
 
 

@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 
 from search import cli
 from search.analysis.compare import Entry
-from search.definition.spec import load_spec, resolve, validate
+from search.definition.reading import load_spec, validate
+from search.definition.resolving import resolve
 from search.ledger.ledger import Ledger
 from search.show.progress import Progress
 from search.store import results
@@ -798,7 +799,7 @@ def test_what_repeats_configurations_exits_with_1_where_no_run_completed(
     monkeypatch.setattr("search.designs.comparison.compare", lambda *_, **__: entries)
     monkeypatch.setattr("search.show.tables.comparison", shown)
     monkeypatch.setattr("search.analysis.compare.sheet", shown)
-    monkeypatch.setattr("search.cli.studying._present", shown)
+    monkeypatch.setattr("search.cli.comparing.present", shown)
     said = forgetune("compare", "scrub", "unsir")
     assert said.code == code
     if code:

@@ -14,25 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from search.definition.checking import check_name
+from search.definition.differing import differences, keeping_split
 from search.definition.earlier import stored
+from search.definition.reading import load_spec, validate
+from search.definition.resolved import fingerprint, notes, scenario_of
+from search.definition.resolving import _bounded, resolve
 from search.definition.spec import (
     EXECUTION,
     InversionSpec,
     Resources,
     ScenarioSpec,
     StudySpec,
-    _bounded,
-    check_name,
-    differences,
-    fingerprint,
-    keeping_split,
-    load_spec,
     measured,
-    notes,
     pool_seed,
-    resolve,
-    scenario_of,
-    validate,
 )
 from tests.search.toys import NOWHERE, only_line
 from trainables.data.sources import read
@@ -761,8 +756,8 @@ def test_without_data_nothing_is_read(weights: str, monkeypatch: pytest.MonkeyPa
         raise AssertionError("a dataset was read")
 
     for name in (
-        "search.definition.spec.read",
-        "search.definition.spec.source",
+        "search.definition.resolving.read",
+        "search.definition.resolving.source",
         "trainables.data.sources.read",
     ):
         monkeypatch.setattr(name, read)

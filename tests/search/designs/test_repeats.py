@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from search.definition.names import cut
+from search.definition.reading import validate
+from search.definition.resolving import resolve
 from search.definition.space import SearchSpace
-from search.definition.spec import StudySpec, resolve, validate
+from search.definition.spec import StudySpec
 from search.designs import sweeps
 from search.designs.comparison import compare
 from search.designs.repeats import (

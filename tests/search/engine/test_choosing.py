@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from torch import nn
 
-from search.definition.spec import StudySpec, resolve, validate
+from search.definition.reading import validate
+from search.definition.resolving import resolve
+from search.definition.spec import StudySpec
 from search.engine import fusing
 from search.engine.allotment import Allotment
 from search.engine.fusing import MARGIN, MOST, fitting, together

@@ -12,8 +12,9 @@ import pytest
 import ray
 from ray import tune
 
+from search.definition.reading import validate
+from search.definition.resolving import resolve
 from search.definition.samplers import derive_seed
-from search.definition.spec import resolve, validate
 from search.engine.allotment import Allotment, alone
 from search.engine.connection import start_ray
 from search.engine.scheduling import run_trials

@@ -17,7 +17,9 @@ import pytest
 import ray
 from ray import tune
 
-from search.definition.spec import StudySpec, resolve, validate
+from search.definition.reading import validate
+from search.definition.resolving import resolve
+from search.definition.spec import StudySpec
 from search.engine.allotment import Allotment, allot, alone
 from search.engine.connection import start_ray
 from search.engine.depot import Depot

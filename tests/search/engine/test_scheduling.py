@@ -19,7 +19,9 @@ import torch
 from ray import tune
 from ray.tune.experiment import Trial
 
-from search.definition.spec import StudySpec, resolve, validate
+from search.definition.reading import validate
+from search.definition.resolving import resolve
+from search.definition.spec import StudySpec
 from search.engine import machines as machines_module
 from search.engine import tune as tune_module
 from search.engine.allotment import Allotment, allot

@@ -486,7 +486,7 @@ def test_nothing_to_compare_is_refused(tmp_path: Path) -> None:
 def test_the_specification_is_toml_that_can_be_run_again(tmp_path: Path) -> None:
     import tomllib
 
-    from search.definition.spec import validate
+    from search.definition.reading import validate
 
     folder = write_sample(tmp_path)
     page = without_plotly(whole := study_page(tmp_path, "toy"))

@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
+from search.definition.checking import check_name
+from search.definition.reading import load_spec
+from search.definition.resolved import scenario_of
+from search.definition.resolving import resolve
 from search.definition.space import SearchSpace
-from search.definition.spec import StudySpec, check_name, load_spec, resolve, scenario_of
+from search.definition.spec import StudySpec
 from search.show import tables
 from search.store import results
 from search.store.results import Row
