@@ -174,7 +174,7 @@ def drive(root: Path, trials: int, workers: int, sampler: str, profiled: bool) -
     from search.definition.reading import validate
     from search.definition.resolving import resolve
     from search.engine import scheduling
-    from search.engine.scheduling import Allotment
+    from search.engine.allotment import Allotment
     from search.ledger.ledger import Ledger
     from trainables.scenario import Places
 

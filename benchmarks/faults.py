@@ -56,7 +56,7 @@ def drive(root: Path, name: str, trials: int, address: str, flags: Path) -> int:
     import ray
 
     from search.engine import connection, scheduling
-    from search.engine.scheduling import Allotment
+    from search.engine.allotment import Allotment
     from search.ledger.ledger import Ledger
     from search.store import mirror, results
     from trainables.errors import ForgetuneError

@@ -127,7 +127,7 @@ def drive(root: Path, trials: int, workers: int, seconds: float, address: str | 
     import ray
 
     from search.engine import connection, scheduling
-    from search.engine.scheduling import Allotment
+    from search.engine.allotment import Allotment
     from search.ledger.ledger import Ledger
     from search.store import results
 

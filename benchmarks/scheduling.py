@@ -45,7 +45,9 @@ def ours(trials: int, seconds: float, workers: int) -> list[Span]:
     from search.definition.resolving import resolve
     from search.definition.spec import StudySpec
     from search.engine import scheduling
-    from search.ledger.ledger import Ledger, Ticket
+    from search.engine.allotment import Allotment
+    from search.ledger.ledger import Ledger
+    from search.ledger.ticket import Ticket
     from search.store import results
     from trainables.scenario import Places
 
@@ -92,7 +94,7 @@ def ours(trials: int, seconds: float, workers: int) -> list[Span]:
     spec = resolve(StudySpec(name="benchmark", trials=trials), Places())
     with tempfile.TemporaryDirectory() as folder:
         with Ledger(spec, Path(folder), "benchmark") as ledger:
-            allotment = scheduling.Allotment(cpus=1, gpus=0.0, workers=workers)
+            allotment = Allotment(cpus=1, gpus=0.0, workers=workers)
             scheduling.run_trials(ledger, Sleeper, allotment, Nobody())
         table = results.scan(folder, "benchmark")
     columns = (table["started"].to_pylist(), table["finished"].to_pylist())

@@ -28,9 +28,9 @@ from trainables.artifacts.files import check_weights_name
 from trainables.scenario import Places
 
 if TYPE_CHECKING:
+    from search.engine.allotment import Allotment
     from search.engine.depot import Depot
     from search.engine.machines import Fleet
-    from search.engine.scheduling import Allotment
     from trainables.workbench import Workbench
 
 
@@ -201,7 +201,8 @@ class Study:
     def _prepare(
         self, shown: Progress, depot: Depot
     ) -> tuple[Workbench, Allotment, dict[str, float | None], Fleet | None]:
-        from search.engine import preparation, scheduling
+        from search.engine import preparation
+        from search.engine.allotment import allot
         from search.engine.connection import ours
         from search.engine.machines import Fleet
         from trainables.workbench import shared_workbench
@@ -221,7 +222,7 @@ class Study:
             for address in fleet.look() if fleet is not None else ():
                 shown.say(f"the machine {address} joined")
 
-        allotment = scheduling.allot(self.spec)
+        allotment = allot(self.spec)
         shown.doing("preparing what the trials share")
         bench = shared_workbench(scenario_of(self.spec), self.places)
 
@@ -253,6 +254,7 @@ class Study:
 
     def _run_trials(self, ledger: Ledger, shown: Progress, depot: Depot) -> None:
         from search.engine import fusing, scheduling
+        from search.engine.allotment import alone
         from trainables.trainable import trainable
         from trainables.training.memory import training_bytes
 
@@ -293,6 +295,5 @@ class Study:
         deadline = time.monotonic() + (self.spec.time_budget or math.inf)
         scheduling.run_trials(ledger, kind, allotment, shown, deadline, fleet)
         if time.monotonic() < deadline and ledger.hand_out_alone():
-            alone = scheduling.alone(allotment)
-            scheduling.run_trials(ledger, kind, alone, shown, deadline, fleet)
+            scheduling.run_trials(ledger, kind, alone(allotment), shown, deadline, fleet)
         shown.end()

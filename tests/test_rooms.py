@@ -134,6 +134,37 @@ def test_an_arrow_down_is_fine(module: str, code: str) -> None:
     assert wrong(module, code) == []
 
 
+OPTUNA_S_OWN = {"_storage", "_study_id", "_trial_id", "_cached_frozen_trial", "_thread_local"}
+"""Private attributes of its studies and trials."""
+
+
+def taken_from_optuna(code: str) -> list[str]:
+    """Private attributes of Optuna's that code takes from something else than itself, and private
+    modules that it names."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Attribute) and node.attr in OPTUNA_S_OWN:
+            own = isinstance(node.value, ast.Name) and node.value.id == "self"
+            found += [] if own else [node.attr]
+        named = getattr(node, "module", None) or getattr(node, "value", None)
+        if isinstance(named, str) and re.match(r"optuna(\.\w+)*\._\w", named):
+            found.append(named)
+    return found
+
+
+def test_optuna_s_private_parts_are_left_alone() -> None:
+    files = [*(ROOT / "search").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    found = {path: taken_from_optuna(path.read_text()) for path in files}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_a_private_part_of_optuna_is_seen() -> None:
+    code = "study._storage.get_trial(trial._trial_id)\nself._storage\nimport optuna.storages"
+    assert sorted(taken_from_optuna(code)) == ["_storage", "_trial_id"]
+    assert taken_from_optuna("from optuna.storages.journal._file import time")
+    assert taken_from_optuna("patch('optuna.storages.journal._file.time')")
+
+
 SURFACE = {
     "search": {"Study", "StudySpec", "results"},
     "trainables": {

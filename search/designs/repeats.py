@@ -20,7 +20,7 @@ from search.definition.differing import differences
 from search.definition.names import cut
 from search.definition.reading import validate
 from search.definition.spec import StudySpec
-from search.ledger.ledger import MADE_FROM
+from search.ledger.description import MADE_FROM
 from search.show.progress import Progress
 from search.show.tables import hyperparameters
 from search.store import results

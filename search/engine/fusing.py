@@ -8,7 +8,7 @@ import ray
 
 from search.definition.space import SearchSpace
 from search.definition.spec import StudySpec
-from search.engine.scheduling import Allotment
+from search.engine.allotment import Allotment
 from trainables import methods
 from trainables.training.memory import gpu_bytes
 

@@ -12,7 +12,7 @@ import ray
 
 from search.definition.space import SearchSpace
 from search.definition.spec import StudySpec, measured
-from search.engine.scheduling import Allotment
+from search.engine.allotment import Allotment
 from trainables.artifacts.shipping import Shipment
 from trainables.errors import ForgetuneError
 from trainables.scenario import Places

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import json
+from collections.abc import Collection, Iterable, Mapping
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.ledger.optuna_study import OptunaStudy
+from search.ledger.ticket import Ticket
 from search.store.results import Row
 from trainables.errors import InvalidRequest, unknown
 from trainables.outcome import State
@@ -23,13 +26,30 @@ def checked(states: Iterable[str]) -> frozenset[State]:
     return frozenset(map(State, chosen))
 
 
+def reopen(study: OptunaStudy, rows: Mapping[int, Row]) -> list[str]:
+    """Have Optuna take these settled trials for running ones; notes as of `OptunaStudy.open`.
+
+    It takes no second outcome of a trial, so the journal is written anew, whole.
+    """
+    return study.rewrite(
+        _reopened(trial) if trial.number in rows else trial for trial in study.trials()
+    )
+
+
+def ticket(row: Row) -> Ticket:
+    """The next attempt at what settled as this row."""
+    attempt = row["attempt"] + 1
+    values = json.loads(row["params_json"])
+    return Ticket(row["number"], attempt, values, row["seed"], first=attempt)
+
+
 def counted(rows: Collection[Row]) -> str:
     """`3 crashed, 1 oom`."""
     states = [str(row["state"]) for row in rows]
     return ", ".join(f"{states.count(state)} {state}" for state in sorted({*states}))
 
 
-def reopened(trial: FrozenTrial) -> FrozenTrial:
+def _reopened(trial: FrozenTrial) -> FrozenTrial:
     """A settled trial of Optuna's as one that runs. Its row stays with it until it has another;
     constraints and reports, of which the first count, are the next attempt's."""
     system = {k: v for k, v in trial.system_attrs.items() if not k.startswith("constraints")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,33 @@ class Draft(BaseJournalBackend):
     def content(self) -> bytes:
         """What is to be its file."""
         return _lines(self._logs)
+
+
+def repair(path: Path) -> list[str]:
+    """Mend a journal that was torn, or set it aside if it is damaged; notes on what was done.
+
+    A torn last line would break Optuna at the next append; a bad one breaks it at once. Only for
+    who holds the study. Raises OSError.
+    """
+    notes = []
+    if path.exists():
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            with path.open("r+b") as file:
+                file.truncate(len(whole))
+            notes.append(f"{path}: the last line was torn and was dropped")
+        try:
+            for line in whole.splitlines():
+                json.loads(line)
+        except ValueError:
+            aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+            path.rename(aside)
+            notes.append(f"{path}: damaged; set aside as {aside.name} and rebuilt")
+    # We hold the study, so a lock of Optuna's own that lies here belongs to nobody alive.
+    for leftover in path.parent.glob(f"{path.name}.lock*"):
+        leftover.unlink()
+    return notes
 
 
 def _lines(logs: list[dict[str, Any]]) -> bytes:

@@ -10,12 +10,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from search.ledger.ticket import Ticket
 from trainables.outcome import Outcome
-
-if TYPE_CHECKING:
-    from search.ledger.ledger import Ticket
 
 MOST_UNLIKE = 10
 """Crashed trials that are held back while no cause is shared: more, and they are what they are."""

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from search.analysis.best import figures
-from search.ledger.ledger import Ticket
+from search.ledger.ticket import Ticket
 from search.store.results import Row
 from search.store.status import failed
 from trainables.outcome import State

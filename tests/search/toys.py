@@ -15,7 +15,8 @@ import pyarrow as pa
 from search.definition.reading import validate
 from search.definition.resolving import resolve
 from search.definition.spec import StudySpec
-from search.ledger.ledger import Ledger, Ticket
+from search.ledger.ledger import Ledger
+from search.ledger.ticket import Ticket
 from search.store import results
 from search.store.results import Row
 from trainables.outcome import Outcome, State

@@ -13,8 +13,8 @@ from search.definition.reading import validate
 from search.definition.resolving import resolve
 from search.definition.spec import StudySpec
 from search.engine import fusing
+from search.engine.allotment import Allotment
 from search.engine.fusing import MARGIN, MOST, fitting, together
-from search.engine.scheduling import Allotment
 from tests.search.toys import NOWHERE
 from trainables.errors import InvalidRequest
 from trainables.models import catalogue

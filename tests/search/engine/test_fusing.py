@@ -15,9 +15,11 @@ from ray import tune
 from search.definition.reading import validate
 from search.definition.resolving import resolve
 from search.definition.samplers import derive_seed
+from search.engine.allotment import Allotment, alone
 from search.engine.connection import start_ray
-from search.engine.scheduling import Allotment, alone, run_trials
-from search.ledger.ledger import Ledger, Ticket
+from search.engine.scheduling import run_trials
+from search.ledger.ledger import Ledger
+from search.ledger.ticket import Ticket
 from search.store.results import Row
 from tests.search.toys import NOWHERE, open_ledger
 from trainables.errors import InvalidRequest

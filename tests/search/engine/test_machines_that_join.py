@@ -20,10 +20,11 @@ from ray import tune
 from search.definition.reading import validate
 from search.definition.resolving import resolve
 from search.definition.spec import StudySpec
+from search.engine.allotment import Allotment, allot, alone
 from search.engine.connection import start_ray
 from search.engine.depot import Depot
 from search.engine.machines import Fleet, MachineRefused, fit, machines
-from search.engine.scheduling import Allotment, allot, alone, run_trials
+from search.engine.scheduling import run_trials
 from search.ledger.ledger import Ledger
 from search.store import results
 from search.store.results import Row

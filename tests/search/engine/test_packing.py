@@ -13,7 +13,8 @@ from ray import tune
 from search.definition.reading import validate
 from search.definition.resolving import resolve
 from search.definition.spec import StudySpec
-from search.engine.scheduling import Allotment, allot, alone, run_trials
+from search.engine.allotment import Allotment, allot, alone
+from search.engine.scheduling import run_trials
 from search.ledger.ledger import Ledger
 from search.store import results
 from search.store.status import status

@@ -17,8 +17,8 @@ import ray
 from ray import cloudpickle
 
 from search.engine import preparation
+from search.engine.allotment import Allotment, allot
 from search.engine.preparation import NotBuilt, prepare
-from search.engine.scheduling import Allotment, allot
 from tests.search.toys import NOWHERE, only_line, toy_spec
 from trainables.errors import GeneratorError
 

@@ -23,14 +23,17 @@ from search.definition.reading import validate
 from search.definition.resolving import resolve
 from search.definition.spec import StudySpec
 from search.engine import machines as machines_module
-from search.engine import scheduling
+from search.engine import tune as tune_module
+from search.engine.allotment import Allotment, allot
 from search.engine.connection import start_ray
 from search.engine.depot import Depot
 from search.engine.machines import Fleet, MachineRefused, machines, versions
 from search.engine.preparation import prepare
-from search.engine.scheduling import SLOT, Allotment, LedgerSearcher, allot, run_trials
+from search.engine.scheduling import run_trials
+from search.engine.searcher import SLOT, LedgerSearcher
 from search.ledger import ledger as ledger_module
-from search.ledger.ledger import Ledger, Ticket
+from search.ledger.ledger import Ledger
+from search.ledger.ticket import Ticket
 from search.store import results
 from search.store.results import Row
 from trainables.errors import InvalidRequest
@@ -200,7 +203,7 @@ def test_every_trial_settles_once_and_both_workers_work(
 def test_tune_keeps_no_trials_that_are_over(
     tmp_path: Path, notes: Path, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduling, "FORGET_EVERY", 3)
+    monkeypatch.setattr(tune_module, "FORGET_EVERY", 3)
     kept = []
 
     def count(row: Row) -> None:
@@ -620,7 +623,7 @@ def test_slots_grow_unless_concurrency_is_bounded_and_never_shrink(
         def fit(self, cpus: int, gpus: float) -> int:
             return 2 if self.looks == 1 else 0
 
-    monkeypatch.setattr("search.engine.scheduling.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("search.engine.joining.LOOK_SECONDS", 0.0)
     one, fleet, watch = Allotment(cpus=1, gpus=0.0, workers=1), Coming(), Watch()
     with Ledger(spec(places, concurrency=concurrency), tmp_path, "data") as ledger:
         run_trials(ledger, pretend(notes), one, watch, fleet=fleet)

@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from search.ledger import ledger as ledger_module
+from search.ledger import description, hold, optuna_study
 from search.ledger.again import STATES, checked
 from search.ledger.journal import Journal
 from search.ledger.ledger import Ledger
@@ -214,8 +214,9 @@ def killed_at(patch: pytest.MonkeyPatch, write: int) -> Callable[[], int]:
         return writes
 
     patch.setattr(results, "put", counted(results.put))
-    patch.setattr(ledger_module, "put", counted(ledger_module.put))
-    patch.setattr(ledger_module, "write_whole", counted(ledger_module.write_whole))
+    patch.setattr(description, "put", counted(description.put))
+    patch.setattr(hold, "write_whole", counted(hold.write_whole))
+    patch.setattr(optuna_study, "write_whole", counted(optuna_study.write_whole))
     patch.setattr(Journal, "append_logs", counted(Journal.append_logs))
     return lambda: done
 
@@ -234,7 +235,7 @@ def test_a_kill_between_any_two_writes_loses_nothing(
             try:
                 settle(ledger.__enter__())
             except Killed:
-                ledger._lock.release()  # the kernel does that
+                ledger._hold.lock.release()  # the kernel does that
             else:
                 ledger.__exit__()
                 break
@@ -263,7 +264,7 @@ def test_a_kill_between_any_two_writes_loses_nothing(
 def test_a_lost_part_of_one_that_runs_again_is_restored_from_the_journal(tmp_path: Path) -> None:
     ended(tmp_path, *ENDS)
     ledger = opened(tmp_path, CRASHED).__enter__()
-    ledger._lock.release()
+    ledger._hold.lock.release()
     folder = results.study_folder(tmp_path, "toy")
     (folder / "trials" / results.part_name({"number": 1, "attempt": 1})).unlink()
     with opened(tmp_path) as ledger:

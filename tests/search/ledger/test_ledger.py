@@ -20,13 +20,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from search.definition.samplers import derive_seed
+from search.ledger import description, hold
 from search.ledger import ledger as ledger_module
+from search.ledger.hold import StudyHeld
 from search.ledger.journal import Journal
-from search.ledger.ledger import Ledger, StudyHeld, Ticket
+from search.ledger.ledger import Ledger
+from search.ledger.optuna_study import OptunaStudy
+from search.ledger.ticket import Ticket
 from search.show.tables import as_toml
 from search.store import results
 from tests.search.toys import (
@@ -67,7 +71,7 @@ def folder(tmp_path: Path) -> Path:
 
 def kill(ledger: Ledger) -> None:
     """Leave an open ledger as a killed process leaves it: only the kernel's lock is gone."""
-    ledger._lock.release()
+    ledger._hold.lock.release()
 
 
 def optuna_trials(folder: Path) -> list[FrozenTrial]:
@@ -325,7 +329,7 @@ def test_a_trial_whose_row_was_written_but_not_told_has_settled(
     ticket = ledger.ask()
     assert ticket is not None
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "_tell", lambda self, row: None)
+        patch.setattr(OptunaStudy, "tell", lambda self, row: None)
         ledger.settle(ticket, toy_outcome(ticket, state))
     kill(ledger)
     (before,) = stored(tmp_path)
@@ -344,7 +348,7 @@ def test_a_trial_that_was_half_told_has_settled(
     ticket = ledger.ask()
     assert ticket is not None
     with monkeypatch.context() as patch:
-        patch.setattr(ledger._study, "tell", disk_full)
+        patch.setattr(ledger._optuna.study, "tell", disk_full)
         with pytest.raises(InvalidRequest):
             ledger.settle(ticket, toy_outcome(ticket))
     kill(ledger)
@@ -362,8 +366,7 @@ def test_a_trial_interrupted_while_it_was_drawn_is_drawn_as_it_would_have_been(
         whole = ledger.ask()
     assert whole is not None
     ledger = open_ledger(tmp_path).__enter__()
-    ledger._use_sampler(0)
-    ledger._study.ask().suggest_float("learning_rate", 1e-6, 1e-2, log=True)
+    ledger._optuna.ask(0).suggest_float("learning_rate", 1e-6, 1e-2, log=True)
     kill(ledger)
     with open_ledger(tmp_path) as ledger:
         assert same(ledger.ask(), whole)
@@ -380,7 +383,7 @@ def test_a_lock_of_optuna_s_that_was_left_behind_is_not_waited_for(
     kill(ledger)
     (folder / "journal.log.lock").symlink_to(folder / "journal.log")
     patient = SimpleNamespace(monotonic=lambda: 0.0, sleep=wait)
-    monkeypatch.setattr("optuna.storages.journal._file.time", patient)
+    monkeypatch.setattr(f"{JournalFileSymlinkLock.__module__}.time", patient)
     with open_ledger(tmp_path) as ledger:
         settle(ledger)
         assert ledger.finished
@@ -1178,7 +1181,7 @@ def test_references_that_cannot_be_written_are_refused_in_one_line(
 ) -> None:
     references = {"base": {"mia": 60.0}, "retrained": {"mia": 10.0}}
     with open_ledger(tmp_path) as ledger:
-        monkeypatch.setattr(ledger_module, "put", disk_full)
+        monkeypatch.setattr(description, "put", disk_full)
         with pytest.raises(InvalidRequest) as caught:
             ledger.record_references(references)
         assert "No space left on device" in only_line(str(caught.value))
@@ -1205,8 +1208,8 @@ def test_a_study_that_could_not_be_opened_is_not_held(
         write_whole(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_module, "write_whole", failing)
-        patch.setattr(ledger_module, "put", failing)
+        patch.setattr(hold, "write_whole", failing)
+        patch.setattr(description, "put", failing)
         with pytest.raises(InvalidRequest) as caught, open_ledger(tmp_path):
             pass
     assert calls[-1] == ["running.json", "study.json"][call - 1]

@@ -15,10 +15,13 @@ from ray.tune import TuneError
 from ray.tune.experiment.trial import Trial
 from rich.console import Console
 
+from search.engine.allotment import Allotment
 from search.engine.crashes import ERROR, crash_of, errors_kept
-from search.engine.scheduling import Allotment, LedgerSearcher, SettlingCallback
-from search.ledger.ledger import Ledger, Ticket
+from search.engine.searcher import LedgerSearcher
+from search.engine.settling import SettlingCallback
+from search.ledger.ledger import Ledger
 from search.ledger.suspicion import MOST_UNLIKE, alike
+from search.ledger.ticket import Ticket
 from search.show.progress import Progress
 from tests.search.toys import only_line, open_ledger, stored, toy_outcome
 from trainables.errors import DataError

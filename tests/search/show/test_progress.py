@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from search.ledger.ledger import Ticket
+from search.ledger.ticket import Ticket
 from search.show.progress import QUIET_EVERY, Progress, duration
 from tests.search.toys import only_line, toy_row
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from pyarrow import fs
 
-from search.ledger.ledger import StudyHeld
+from search.ledger.hold import StudyHeld
 from search.store import mirror as mirrors
 from search.store import results
 from search.store.mirror import Lease, Mirror, locate, mirror_of, place_of
@@ -248,9 +248,9 @@ class TestALease:
         other = json.dumps({"id": "other", "pid": 7, "host": "second", "renewed": time.time()})
         with open_ledger(locate(uri)) as ledger:
             settle(ledger, 1)
-            assert ledger._lease is not None
+            assert ledger._hold.lease is not None
             deadline = time.monotonic() + 20
-            while not ledger._lease.lost:  # a renewal under way may still overwrite it
+            while not ledger._hold.lease.lost:  # a renewal under way may still overwrite it
                 Remote(uri).write("study=toy/lease.json", other.ljust(mirrors.LEASE_BYTES).encode())
                 assert time.monotonic() < deadline
             with pytest.raises(StudyHeld, match="took it over"):

@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from search.definition.space import SearchSpace
-from search.ledger.ledger import OBJECTIVES
+from search.ledger.steering import OBJECTIVES
 from search.store import results
 from tests.search.toys import (
     FINGERPRINT,

@@ -69,7 +69,7 @@ def test_a_study_that_nobody_runs_has_nothing_running_and_no_time_left(tmp_path:
     ledger = open_ledger(tmp_path).__enter__()
     settle(ledger, 2)
     ledger.ask()
-    ledger._lock.release()  # as after a kill: a trial is left asked, and so is the note
+    ledger._hold.lock.release()  # as after a kill: a trial is left asked, and so is the note
     assert (results.study_folder(tmp_path, "toy") / "running.json").exists()
     found = status(tmp_path, "toy")
     assert (found.running, found.holder, found.seconds_left) == (0, None, None)
@@ -93,7 +93,7 @@ def test_a_study_that_another_process_runs_says_which_and_how_many_trials(tmp_pa
     settle(ledger, 2)
     for _ in range(3):
         ledger.ask()
-    ledger._lock.release()
+    ledger._hold.lock.release()
     command = [sys.executable, "-c", HOLD, str(ledger.folder)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
