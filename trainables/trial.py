@@ -22,11 +22,12 @@ from trainables.metrics.evaluate import Measured
 from trainables.metrics.gap import distances
 from trainables.models.answers import Answers, answers_of
 from trainables.models.classifier import Classifier, full_precision
+from trainables.models.copies import clone
 from trainables.outcome import CURVE, EXPENSIVE, Outcome, State
 from trainables.training.fused import Stack, run_together
 from trainables.training.passes import Plan
 from trainables.training.supervised import check_finite
-from trainables.workbench import Workbench, clone
+from trainables.workbench import Workbench
 
 NOTHING_MEASURED = Measured({}, {})
 

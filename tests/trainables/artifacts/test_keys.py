@@ -156,8 +156,9 @@ KEYS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         },
     ),
 }
-"""Changes of a scenario -> name of an artifact -> what its files are called. Computed before kinds
-were declarations; one that changes throws away what people have built, so the CHANGELOG says why."""
+"""Changes of a scenario -> name of an artifact -> what its files are called.
+
+One that changes throws away what people have built: then the CHANGELOG says why."""
 
 
 @pytest.fixture
@@ -178,6 +179,6 @@ def test_files_are_called_what_they_were(folder: Path, title: str) -> None:
     bench = Workbench(replace(Scenario(), **change), places, torch.device("cpu"))
     found = {}
     for name in expected:
-        kind, description = bench._describe(name)
+        kind, description = bench.shelf.describe(name)
         found[name] = f"{kind}-{key_of(description)}"
     assert found == expected
