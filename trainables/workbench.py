@@ -7,7 +7,7 @@ declares (`trainables.artifacts`), and kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from trainables.access import Access, Granted
-from trainables.artifacts import gans, inversions, measured
+from trainables.artifacts import gans, inversions, reference
 from trainables.artifacts.files import write_whole
 from trainables.artifacts.kind import Asked
 from trainables.artifacts.kinds import wanted
@@ -25,9 +25,9 @@ from trainables.artifacts.materials import Materials
 from trainables.artifacts.shelf import Shelf
 from trainables.artifacts.shipping import Shipment, unpack
 from trainables.artifacts.store import Depot
-from trainables.data.dataset import Dataset, Samples
-from trainables.generators import kegnet
-from trainables.generators.sampling import ClassGenerators, Ensemble, Pool, Sampler
+from trainables.data.dataset import Dataset
+from trainables.generators.sampling import ClassGenerators
+from trainables.lending import Lending
 from trainables.metrics import anamnesis
 from trainables.metrics.anamnesis import Relearning
 from trainables.metrics.compare import Comparison
@@ -58,9 +58,7 @@ class Workbench:
         self.device = device
         self._materials = Materials(scenario, places.data, device)
         self.shelf = Shelf(self._materials, places, depot)
-        self._members: list[kegnet.Generator] = []
-        self._pools: dict[tuple[Access, int], Pool] = {}
-        self._data: dict[Access, tuple[Samples, tuple[int, int]]] = {}
+        self._lending = Lending(self.shelf)
 
     def share_device(self, share: float) -> None:
         """Take no more than this share (0 to 1) of a GPU's memory: Ray counts fractions of a GPU,
@@ -131,11 +129,11 @@ class Workbench:
 
     @property
     def evaluator(self) -> Evaluator:
-        return self.shelf.keep(measured.evaluator)
+        return self.shelf.keep(reference.evaluator)
 
     @property
     def comparison(self) -> Comparison:
-        return self.shelf.keep(measured.comparison)
+        return self.shelf.keep(reference.comparison)
 
     @property
     def synthetic(self) -> SyntheticEvaluator:
@@ -144,7 +142,7 @@ class Workbench:
 
     def relearn(self, model: nn.Module) -> Relearning:
         """How soon a copy of `model` knows the forget classes again (eq. 10)."""
-        return measured.relearned(self.shelf, model)
+        return reference.relearned(self.shelf, model)
 
     @property
     def retrained_relearning(self) -> Relearning:
@@ -167,9 +165,9 @@ class Workbench:
         return self._reference.by_class if self.has_data else {}
 
     @property
-    def _reference(self) -> measured.Reference:
-        reference: measured.Reference = self.shelf.load("reference")
-        return reference
+    def _reference(self) -> reference.Reference:
+        found: reference.Reference = self.shelf.load("reference")
+        return found
 
     def measured(self, expensive: tuple[str, ...]) -> dict[str, dict[str, float]]:
         """`references`, with the expensive metrics that a study asks for and that they have."""
@@ -251,50 +249,12 @@ class Workbench:
         With a `pool`, a seed, synthetic samples are cut from pools that are drawn once and stay
         here until another seed comes.
         """
-        return Granted(
-            needs,
-            {
-                Access.FORGET: lambda: self._kept(Access.FORGET, self.dataset.train.of),
-                Access.RETAIN: lambda: self._kept(Access.RETAIN, self.dataset.train.without),
-                Access.GANS: lambda: self._pooled(Access.GANS, self.gans, pool),
-                Access.LOG: lambda: self.log,
-                Access.INVERTED: lambda: self._ensemble(generators, pool),
-            },
-            self.scenario.forget,
-            self.num_classes,
-            self.image_shape,
-            self.classes,
-        )
-
-    def _kept(self, kind: Access, cut: Callable[[tuple[int, ...]], Samples]) -> Samples:
-        """What `cut` makes of the forget classes: once for all trials, and anew after a method that
-        has changed it in place."""
-        held = self._data.get(kind)
-        if held is None or held[1] != _versions(held[0]):
-            samples = cut(self.scenario.forget)
-            self._data[kind] = held = samples, _versions(samples)
-        return held[0]
-
-    def _ensemble(self, count: int, pool: int | None) -> Sampler:
-        missing = range(len(self._members), count)
-        self._members += [inversions.member(self.shelf, index) for index in missing]
-        # A pool takes in those that later trials need.
-        members = self._members[:count] if pool is None else self._members
-        return self._pooled(Access.INVERTED, Ensemble(members, self.base), pool)
-
-    def _pooled(self, kind: Access, sampler: Sampler, seed: int | None) -> Sampler:
-        if seed is None:
-            return sampler
-        key = (kind, seed)
-        if key not in self._pools:
-            self._pools.clear()
-            self._pools[key] = Pool(sampler, seed, self.device)
-        return self._pools[key]
+        return self._lending.grant(needs, generators, pool)
 
     def settle_draws(self) -> float:
         """Seconds of drawing that trials were spared by pools since this was last called; negative
         where a trial drew for others too."""
-        return sum(pool.settle() for pool in self._pools.values())
+        return self._lending.settle_draws()
 
 
 @lru_cache(maxsize=1)
@@ -331,8 +291,3 @@ def save_model(model: nn.Module, path: Path, image_size: tuple[int, ...]) -> Non
     """
     notes = {"image_size": json.dumps(list(image_size))}
     write_whole(path, save_tensors(state_of(model), metadata=notes))
-
-
-def _versions(samples: Samples) -> tuple[int, int]:
-    """Numbers that torch raises by one whenever a tensor is changed in place."""
-    return samples.images._version, samples.labels._version

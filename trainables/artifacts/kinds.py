@@ -11,7 +11,7 @@ from trainables.artifacts.gans import CGAN, DCGAN, WGAN_GP
 from trainables.artifacts.inversions import HOLD_OUTS, MEMBERS
 from trainables.artifacts.kind import Asked, Description, Kind
 from trainables.artifacts.materials import Origin
-from trainables.artifacts.measured import REFERENCE, RELEARNING
+from trainables.artifacts.reference import REFERENCE, RELEARNING
 from trainables.artifacts.store import key_of
 from trainables.artifacts.training_log import LOG
 from trainables.scenario import Scenario
