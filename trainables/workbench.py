@@ -221,7 +221,7 @@ class Workbench:
         return self.shelf.prepare_together(names)
 
     def prepare_seconds(self, needs: frozenset[Access], generators: int = 0) -> float:
-        """What the artifacts behind `needs`, once granted, cost when they were built (seconds)."""
+        """What the artifacts behind `needs` cost when they were built (seconds)."""
         always = wanted(self._asked(frozenset()))
         names = wanted(self._asked(needs, (), generators))
         return self.shelf.seconds([name for name in names if name not in always])

@@ -145,5 +145,8 @@ class Shelf:
         return self._trained.pop(name)
 
     def seconds(self, names: Sequence[str]) -> float:
-        """What these artifacts, which have been loaded, cost when they were built, in all."""
+        """What these artifacts cost when they were built, in all."""
+        for name in names:
+            if name not in self._seconds:  # not yet asked for here
+                self.obtain(name)
         return sum(self._seconds[name] for name in names)

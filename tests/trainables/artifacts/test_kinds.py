@@ -112,8 +112,9 @@ class TestToy:
     def test_what_it_cost_counts_for_who_needs_it(self, brief: Scenario, own: Places) -> None:
         bench = Workbench(brief, own, CPU)
         costs = [bench.prepare(f"sway {label}")["seconds"] for label in range(2)]
-        assert bench.prepare_seconds(NEEDS) == pytest.approx(sum(costs))
-        assert bench.prepare_seconds(frozenset()) == 0
+        for each in (bench, Workbench(brief, own, CPU)):
+            assert each.prepare_seconds(NEEDS) == pytest.approx(sum(costs))
+            assert each.prepare_seconds(frozenset()) == 0
 
     def test_other_machines_get_it(
         self, brief: Scenario, own: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
