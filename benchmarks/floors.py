@@ -26,8 +26,9 @@ from trainables import Places, Scenario
 from trainables.access import Access
 from trainables.generators import dcgan, kegnet
 from trainables.methods.mugan import MuGAN
+from trainables.models.copies import clone
 from trainables.training.supervised import fit
-from trainables.workbench import Workbench, clone
+from trainables.workbench import Workbench
 
 SIZE = 1_024
 TURNS = 3

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from trainables import Places, Scenario, run_trial
 from trainables.access import Access
+from trainables.artifacts.gans import pass_rate
 from trainables.data.dataset import Samples
 from trainables.workbench import Workbench
 
@@ -40,7 +41,7 @@ def measured(kind: str, steps: int, seeds: int) -> list[str]:
             bench.prepare(name)
     labels = tuple(range(bench.num_classes))
     rng = torch.Generator().manual_seed(0)
-    rates = [bench.pass_rate(bench.gans.generators[label], label, rng) for label in labels]
+    rates = [pass_rate(bench.shelf, bench.gans.generators[label], label, rng) for label in labels]
     drawn = bench.gans.draw_each(labels, SAMPLES, rng)
     outcomes = [run_trial(bench, "mugan", VALUES, seed)[0] for seed in range(seeds)]
     unlearned = [

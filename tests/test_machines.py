@@ -201,7 +201,7 @@ def test_a_machine_that_shares_no_disk_runs_trials_on_what_it_is_sent_once(
 
 def files(bench: Workbench, name: str) -> tuple[Path, Path]:
     """The artifact's."""
-    return bench._store._paths(*bench._describe(name))
+    return bench.shelf._store._paths(*bench.shelf.describe(name))
 
 
 # A full disk

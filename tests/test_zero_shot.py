@@ -118,15 +118,15 @@ def guarded(tmp_path: Path) -> Guarded:
 
 READS = """
 import pathlib, numpy, sklearn.datasets, trainables.data.dataset, trainables.data.sources
-from trainables import workbench
+from trainables.artifacts import materials
 where = pathlib.Path(".")
 for attempt in (
     lambda: numpy.load("some.npz"),
     lambda: sklearn.datasets.load_digits(),
     lambda: trainables.data.sources.read("digits", where),
     lambda: trainables.data.dataset.load("digits", where, 0.2),
-    lambda: workbench.read("digits", where),
-    lambda: workbench.load("digits", where, 0.2),
+    lambda: materials.read("digits", where),
+    lambda: materials.load("digits", where, 0.2),
     lambda: trainables.data.sources.source("digits").read("digits", where),
 ):
     try:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from trainables.artifacts.files import write_whole
-from trainables.artifacts.recipes import GAN, HOLDOUT, INVERTED
+from trainables.artifacts.gans import GAN
+from trainables.artifacts.inversions import HOLDOUT, MEMBER
+from trainables.generators import kegnet
 from trainables.workbench import Workbench
 
 COLUMNS = 12
@@ -30,8 +32,8 @@ def sheets(
         classes = tuple(range(bench.num_classes))
         yield "gans", bench.gans.draw_each(classes, COLUMNS, rng).images.view(rows)
     for name in names:
-        if name.startswith((INVERTED, HOLDOUT)):
-            yield name.replace(" ", "-"), bench.shown(name, labels, rng).view(rows)
+        if name.startswith((MEMBER, HOLDOUT)):
+            yield name.replace(" ", "-"), _painted(bench, name, labels, rng).view(rows)
     if real and bench.has_data:
         train = bench.dataset.train
         parts = [train.of((label,)).images for label in range(bench.num_classes)]
@@ -40,6 +42,14 @@ def sheets(
         for row, part in zip(sheet, parts, strict=True):
             row[: min(COLUMNS, len(part))] = part[:COLUMNS]
         yield "real", sheet
+
+
+def _painted(bench: Workbench, name: str, labels: Tensor, rng: torch.Generator) -> Tensor:
+    """What the inverted generator of this name makes when it is fed `labels` (n,)."""
+    noise = torch.randn(len(labels), kegnet.LATENT, generator=rng, device=bench.device)
+    with torch.inference_mode():
+        images: Tensor = bench.shelf.load(name)(noise, labels)
+    return images
 
 
 def write_sheet(path: Path, images: Tensor) -> None:

@@ -170,6 +170,11 @@ class Scenario:
             object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
+    def has_data(self) -> bool:
+        """Whether there is more than the weights of the base model."""
+        return self.dataset != NO_DATASET
+
+    @property
     def validation_source(self) -> str:
         """Which images validation ones are taken from, "training" or "test"."""
         given_elsewhere = self.weights is not None and self.held_out is None

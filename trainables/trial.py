@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
@@ -16,17 +14,25 @@ from torch import nn
 
 from trainables import methods
 from trainables.access import ZERO_SHOT, Granted
+from trainables.costs import (
+    TimeLimit,
+    device_memory_mb,
+    device_name,
+    peak_memory_mb,
+    stopwatch,
+)
 from trainables.errors import Diverged, InvalidRequest, TooFewSamples, TrialTimeout, unknown
 from trainables.metrics import anamnesis
 from trainables.metrics.evaluate import Measured
 from trainables.metrics.gap import distances
 from trainables.models.answers import Answers, answers_of
 from trainables.models.classifier import Classifier, full_precision
+from trainables.models.copies import clone
 from trainables.outcome import CURVE, EXPENSIVE, Outcome, State
 from trainables.training.fused import Stack, run_together
 from trainables.training.passes import Plan
 from trainables.training.supervised import check_finite
-from trainables.workbench import Workbench, clone
+from trainables.workbench import Workbench
 
 NOTHING_MEASURED = Measured({}, {})
 
@@ -72,7 +78,7 @@ def trial_phases(
     between two steps does not count.
     """
     trial = _Trial(workbench, method, values, seed, expensive, pool)
-    limit = _TimeLimit(timeout)
+    limit = TimeLimit(timeout)
     unlearned: nn.Module | None = None
     try:
         model = workbench.learner()
@@ -123,10 +129,10 @@ def run_trials_together(
         _Trial(workbench, method, chosen, seed, expensive, pool, together=len(seeds))
         for chosen, seed in zip(values, seeds, strict=True)
     ]
-    limit = _TimeLimit(None if timeout is None else timeout * len(trials))
+    limit = TimeLimit(None if timeout is None else timeout * len(trials))
     spent = {"unlearn_seconds": 0.0, "evaluate_seconds": 0.0}
     try:
-        with limit, _stopwatch(spent, "unlearn_seconds", workbench.device):
+        with limit, stopwatch(spent, "unlearn_seconds", workbench.device):
             stack = Stack(workbench.learner(), len(trials))
             rngs = [torch.Generator(workbench.device).manual_seed(seed) for seed in seeds]
             plans = [
@@ -144,7 +150,7 @@ def run_trials_together(
         try:
             if failure is not None:
                 raise failure
-            watch = _stopwatch(spent, "evaluate_seconds", workbench.device)
+            watch = stopwatch(spent, "evaluate_seconds", workbench.device)
             with limit, watch, full_precision(model):
                 found.append(_measure(workbench, model, answers, expensive))
         except Exception as error:
@@ -219,7 +225,7 @@ class _Trial:
 
     def timed(self, name: str) -> AbstractContextManager[None]:
         """Counts the seconds that the body takes as `name`."""
-        return _stopwatch(self.costs, name, self._workbench.device)
+        return stopwatch(self.costs, name, self._workbench.device)
 
     def outcome(
         self, state: State, measured: Measured = NOTHING_MEASURED, reason: str | None = None
@@ -234,9 +240,9 @@ class _Trial:
             finished=time.time(),
             metrics=measured.metrics,
             reason=reason,
-            device=_device_name(workbench.device),
-            peak_memory_mb=_peak_memory_mb(workbench.device),
-            device_memory_mb=_device_memory_mb(workbench.device),
+            device=device_name(workbench.device),
+            peak_memory_mb=peak_memory_mb(workbench.device),
+            device_memory_mb=device_memory_mb(workbench.device),
             host=socket.gethostname(),
             curve=list(self.points),
             zero_shot=method.needs <= ZERO_SHOT and not workbench.scenario.inversion.few_shot,
@@ -298,73 +304,3 @@ def _classify(error: Exception) -> State:
 def _describe(error: Exception) -> str:
     text = " ".join(str(error).split()) or "no message"
     return f"{type(error).__name__}: {text}"[:500]
-
-
-@contextmanager
-def _stopwatch(costs: dict[str, float], name: str, device: torch.device) -> Iterator[None]:
-    """Add the seconds that the body takes to `costs[name]`."""
-
-    def now() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    started = now()
-    try:
-        yield
-    finally:
-        costs[name] = costs.get(name, 0.0) + now() - started
-
-
-class _TimeLimit:
-    """Raises TrialTimeout in the bodies of `with`, once they have run for `seconds` in all.
-
-    By an alarm, which reaches a method wherever it is in Python code, so methods need not look at
-    a clock. Alarms exist in the main thread only; elsewhere a trial runs without a limit.
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
-        self._left = seconds
-
-    def __enter__(self) -> None:
-        self._on = self._left is not None and threading.current_thread() is threading.main_thread()
-        if not self._on:
-            return
-        assert self._left is not None
-        if self._left <= 0:
-            self._on = False
-            self._ring()
-        self._started = time.monotonic()
-        self._previous = signal.signal(signal.SIGALRM, self._ring)
-        self._others = signal.setitimer(signal.ITIMER_REAL, self._left)[0]
-
-    def __exit__(self, *_: object) -> None:
-        if not self._on:
-            return
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self._previous)
-        taken = time.monotonic() - self._started
-        assert self._left is not None
-        self._left -= taken
-        if self._others:  # an alarm of the caller's own goes on, late rather than never
-            signal.setitimer(signal.ITIMER_REAL, max(self._others - taken, 1e-3))
-
-    def _ring(self, *_: object) -> None:
-        raise TrialTimeout(f"the trial ran longer than {self._seconds:g} s")
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _peak_memory_mb(device: torch.device) -> float | None:
-    if device.type != "cuda":
-        return None
-    return torch.cuda.max_memory_allocated(device) / 1e6
-
-
-def _device_memory_mb(device: torch.device) -> float | None:
-    if device.type != "cuda":
-        return None
-    return torch.cuda.get_device_properties(device).total_memory / 1e6

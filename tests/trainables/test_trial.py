@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.toys import same, state
-from trainables import methods, trial
+from trainables import costs, methods
 from trainables.access import Access, Granted
 from trainables.data.dataset import Samples
 from trainables.errors import DataError, Diverged, InvalidRequest
@@ -230,7 +230,7 @@ class TestFailures:
     def test_evaluation_is_under_the_time_limit_too(
         self, act: Act, bench: Workbench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(bench, "evaluator", SimpleNamespace(measure=spin))
+        monkeypatch.setattr(type(bench), "evaluator", SimpleNamespace(measure=spin))
         outcome, model = act(lambda *_: None, 0.2)
         assert (outcome.state, outcome.metrics, model) == (State.TIMEOUT, {}, None)
 
@@ -269,7 +269,7 @@ class TestTimeLimit:
         monkeypatch.setattr(Toy, "deed", staticmethod(lambda *_: None), raising=False)
         clock = [100.0]
         monkeypatch.setattr(
-            trial,
+            costs,
             "time",
             SimpleNamespace(
                 time=time.time, perf_counter=time.perf_counter, monotonic=lambda: clock[0]
@@ -294,7 +294,7 @@ class TestTimeLimit:
         monkeypatch.setitem(methods.METHODS, "toy", f"{__name__}:Toy")
         monkeypatch.setattr(Toy, "deed", staticmethod(deed), raising=False)
         monkeypatch.setattr(
-            trial,
+            costs,
             "time",
             SimpleNamespace(
                 time=time.time, perf_counter=time.perf_counter, monotonic=lambda: clock[0]
@@ -494,7 +494,7 @@ class TestRecord:
         """By a clock that moves only when the method or the evaluator works."""
         clock = [100.0]
         monkeypatch.setattr(
-            trial, "time", SimpleNamespace(time=time.time, perf_counter=lambda: clock[0])
+            costs, "time", SimpleNamespace(time=time.time, perf_counter=lambda: clock[0])
         )
         evaluator = bench.evaluator
 
@@ -505,7 +505,7 @@ class TestRecord:
         def deed(*_: object) -> None:
             clock[0] += 20
 
-        monkeypatch.setattr(bench, "evaluator", SimpleNamespace(measure=evaluate))
+        monkeypatch.setattr(type(bench), "evaluator", SimpleNamespace(measure=evaluate))
         outcome, _ = act(deed)
         assert outcome.unlearn_seconds == 2 * 20
         assert outcome.evaluate_seconds == 3
@@ -554,7 +554,7 @@ class TestRecord:
     ) -> None:
         clock = [100.0]
         monkeypatch.setattr(
-            trial, "time", SimpleNamespace(time=time.time, perf_counter=lambda: clock[0])
+            costs, "time", SimpleNamespace(time=time.time, perf_counter=lambda: clock[0])
         )
 
         def deed(*_: object) -> None:

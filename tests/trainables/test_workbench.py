@@ -16,16 +16,11 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from tests.trainables.toys import rng, same, state
-from trainables import workbench
 from trainables.access import Access
-from trainables.artifacts.recipes import (
-    HOLDOUT,
-    INVERTED,
-    RECIPES,
-    Origin,
-    describe,
-    inversion_seed,
-)
+from trainables.artifacts import classifiers, inversions, kinds
+from trainables.artifacts.inversions import HOLDOUT, MEMBER, few_samples, seed_of
+from trainables.artifacts.kinds import KINDS, describe
+from trainables.artifacts.materials import Materials, Origin
 from trainables.artifacts.store import key_of
 from trainables.data.dataset import Samples
 from trainables.data.sources import SPLIT_SEED, stratified
@@ -35,9 +30,10 @@ from trainables.generators.sampling import Ensemble
 from trainables.metrics.gap import distances
 from trainables.models import catalogue
 from trainables.models.answers import answers_of, predict
+from trainables.models.copies import clone
 from trainables.scenario import Inversion, Places, Scenario
 from trainables.training.supervised import fit
-from trainables.workbench import Workbench, clone, prepare_part, save_model, shared_workbench
+from trainables.workbench import Workbench, prepare_part, save_model, shared_workbench
 
 CPU = torch.device("cpu")
 NAMES = ["base", "retrained", "reference", "gan 0", "gan 1", "gan 2"]
@@ -172,7 +168,9 @@ class TestIdentity:
     def test_a_newer_recipe_rebuilds_what_follows_from_it(
         self, scenario: Scenario, places: Places, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(RECIPES, "retrained", RECIPES["retrained"] + 1)
+        newer = replace(classifiers.RETRAINED, recipe=classifiers.RETRAINED.recipe + 1)
+        changed = [newer if kind is classifiers.RETRAINED else kind for kind in KINDS]
+        monkeypatch.setattr(kinds, "KINDS", changed)
         assert prepared(scenario, places) == {"base", "gan 0", "gan 1", "gan 2"}
 
     @pytest.mark.usefixtures("whole")
@@ -192,7 +190,9 @@ class TestIdentity:
         held_out = replace(scenario, held_out=str(tmp_path / "held-out.txt"))
         for asked in (replace(scenario, validation_from="test"), held_out):
             other = replace(asked, validation_fraction=0.5)
-            one, two = (Workbench(each, places, CPU)._describe("gan 0") for each in (asked, other))
+            one, two = (
+                Workbench(each, places, CPU).shelf.describe("gan 0") for each in (asked, other)
+            )
             assert one == two
 
     def test_given_weights_change_all_that_follows_from_the_split(
@@ -202,15 +202,18 @@ class TestIdentity:
         given = replace(scenario, weights=str(tmp_path / "base.safetensors"))
         carved = replace(given, validation_from="training")
         for name in NAMES:
-            one, two = (Workbench(each, places, CPU)._describe(name) for each in (given, carved))
+            one, two = (
+                Workbench(each, places, CPU).shelf.describe(name) for each in (given, carved)
+            )
             assert (one == two) is (name == "base"), name
-        ours = Workbench(scenario, places, CPU)._describe("retrained")
-        assert Workbench(carved, places, CPU)._describe("retrained") == ours
+        ours = Workbench(scenario, places, CPU).shelf.describe("retrained")
+        assert Workbench(carved, places, CPU).shelf.describe("retrained") == ours
 
     def test_the_keys_of_digits_are_what_they_were(self, tmp_path: Path) -> None:
         """What users have built is found again."""
         places = Places(data=tmp_path, artifacts=tmp_path)
-        bench = Workbench(Scenario(), places, CPU)
+        plain = Inversion(bn_weight=0.0)  # which were the defaults when these keys were noted
+        bench = Workbench(Scenario(inversion=plain), places, CPU)
         expected = {
             "base": "89efd77daf2c5e1234ce",
             "retrained": "f6d92d05492972651474",
@@ -218,7 +221,7 @@ class TestIdentity:
             "gan 0": "2157a2f2002590691688",
             "inverted generator 0": "cabe0a4c0b6c7e583f6b",
         }
-        assert {name: key_of(bench._describe(name)[1]) for name in expected} == expected
+        assert {name: key_of(bench.shelf.describe(name)[1]) for name in expected} == expected
 
     def test_equal_scenarios_share_everything(self, brief: Scenario, tmp_path: Path) -> None:
         one, other = replace(brief, learning_rate=1.0), replace(brief, learning_rate=1)
@@ -401,7 +404,7 @@ class TestGivenWeights:
                 bench.dataset.train,
                 granted.forget,
                 granted.retain,
-                bench._few_samples(4),
+                few_samples(bench._materials, 4),
             ):
                 assert not self.seen(samples) & hidden
 
@@ -597,7 +600,7 @@ class TestCollapse:
         assert asked == [[0, 1, 2]]
         assert len(seeds) == 4
         assert len(set(seeds)) == 4
-        tried = [len(bench._artifact(name).facts["shares"]) for name in names]
+        tried = [len(bench.shelf.obtain(name).facts["shares"]) for name in names]
         assert tried == [1, 2, 1]
         assert bench.prepare_together(names)["gan 1"]["origin"] == "cached"
         assert len(seeds) == 4
@@ -716,7 +719,7 @@ class TestSharing:
         def never(*_: Any, **__: Any) -> NoReturn:
             raise AssertionError("trained although nobody asked for it")
 
-        monkeypatch.setattr(workbench, "fit", never)
+        monkeypatch.setattr(classifiers, "fit", never)
         monkeypatch.setattr(dcgan, "train", never)
         assert prepared(replace(scenario, seed=99), places) == set()
 
@@ -734,7 +737,7 @@ def test_artifacts_are_named_after_their_kind(whole: Workbench, places: Places) 
     assert {"base", "retrained", "reference", "dcgan"} <= kinds
 
 
-MEMBERS = [f"{INVERTED}{index}" for index in range(2)]
+MEMBERS = [f"{MEMBER}{index}" for index in range(2)]
 HELD_OUT = [f"{HOLDOUT}{index}" for index in range(2)]
 ZERO_SHOT = frozenset({Access.INVERTED})
 
@@ -828,7 +831,7 @@ class TestInverted:
         granted = inverted.grant(ZERO_SHOT, 2).inverted
         assert isinstance(granted, Ensemble)
         for index, generator in enumerate(granted.generators):
-            seed = inversion_seed(MEMBERS[index], scenario)
+            seed = seed_of(MEMBERS[index], scenario)
             shape, recipe = inverted.image_shape, scenario.inversion
             expected = kegnet.invert(inverted.base, shape, 3, recipe, seed)
             assert same(state(generator), state(expected))
@@ -838,7 +841,7 @@ class TestInverted:
             assert (answers == labels).float().mean() > 0.9
 
     def test_members_and_hold_out_all_differ(self, inverted: Workbench) -> None:
-        generators = [inverted._inverted(name) for name in MEMBERS + HELD_OUT]
+        generators = [inverted.shelf.load(name) for name in MEMBERS + HELD_OUT]
         noise, labels = kegnet.draw_inputs(20, 3, rng())
         with torch.inference_mode():
             images = [generator(noise, labels) for generator in generators]
@@ -856,7 +859,7 @@ class TestInverted:
         real = bench.dataset.train.images[:200]  # so that images of all classes are among them
 
         def draw(generator: kegnet.Generator, count: int, rng: torch.Generator) -> Tensor:
-            assert count == workbench.HOLDOUT_SAMPLES
+            assert count == inversions.SAMPLES
             drawn.append(state(generator))
             return real
 
@@ -865,7 +868,7 @@ class TestInverted:
         assert found["synthetic_gap"] == 50
         assert len(drawn) == 2
         assert all(
-            same(weights, state(bench._inverted(name)))
+            same(weights, state(bench.shelf.load(name)))
             for weights, name in zip(drawn, HELD_OUT, strict=True)
         )
 
@@ -902,7 +905,7 @@ class TestInverted:
         for weight in (1.0, 7.0):
             aided = replace(scenario.inversion, few_shot=2, few_shot_weight=weight)
             bench = Workbench(replace(scenario, inversion=aided), places, CPU)
-            descriptions.append(bench._describe(MEMBERS[0]))
+            descriptions.append(bench.shelf.describe(MEMBERS[0]))
         assert descriptions[0] != descriptions[1]
 
     @pytest.mark.parametrize(("weight", "named"), [(0.0, False), (0.5, True)])
@@ -941,12 +944,12 @@ class TestInverted:
         assert self.prepared(replace(scenario, **change), places) == shared
 
     def test_seeds_of_scenarios_members_and_hold_outs_never_meet(self, scenario: Scenario) -> None:
-        names = [f"{kind}{index}" for kind in (INVERTED, HOLDOUT) for index in range(50)]
+        names = [f"{kind}{index}" for kind in (MEMBER, HOLDOUT) for index in range(50)]
         scenarios = [replace(scenario, seed=seed) for seed in (0, 1, 2, 3, 50, 100, 1234)]
-        seeds = {inversion_seed(name, one) for one in scenarios for name in names}
+        seeds = {seed_of(name, one) for one in scenarios for name in names}
         assert len(seeds) == len(scenarios) * 100
         for name in names[:50]:
-            told = {inversion_seed(name, replace(scenarios[0], forget=(c,))) for c in range(3)}
+            told = {seed_of(name, replace(scenarios[0], forget=(c,))) for c in range(3)}
             assert len(told) == 1, "the forget class does not count"
 
     def test_an_inversion_is_handed_the_base_model_its_recipe_and_a_seed_of_its_own(
@@ -956,7 +959,7 @@ class TestInverted:
         for name in MEMBERS + HELD_OUT:
             bench.prepare(name)
         assert [handed["seed"] for handed in inversions] == [
-            inversion_seed(name, scenario) for name in MEMBERS + HELD_OUT
+            seed_of(name, scenario) for name in MEMBERS + HELD_OUT
         ]
         for handed in inversions:
             assert handed["classifier"] is bench.base
@@ -973,10 +976,10 @@ class TestInverted:
     ) -> None:
         bench.prepare("base")
 
-        def never(_: Workbench) -> NoReturn:
+        def never(_: Materials) -> NoReturn:
             raise AssertionError("the data were looked at")
 
-        monkeypatch.setattr(Workbench, "dataset", property(never))
+        monkeypatch.setattr(Materials, "dataset", property(never))
         other = self.untrained(scenario, places, 4)
         for name in (MEMBERS[0], HELD_OUT[0]):
             other.prepare(name)

@@ -75,9 +75,9 @@ def test_a_machine_of_its_own_gets_data_and_models_once(
     assert theirs.classes == mine.classes
 
     for name in ("base", "retrained"):  # as the driver's side sends what it built
-        kind, description = bench._describe(name)
-        for path in bench._store._paths(kind, description):
-            bench._artifact(name)
+        kind, description = bench.shelf.describe(name)
+        for path in bench.shelf._store._paths(kind, description):
+            bench.shelf.obtain(name)
             depot.write(path.name, path.read_bytes())
     foreign = Workbench(there, here, CPU, source)
     assert foreign.is_prepared("base")
@@ -134,8 +134,8 @@ def test_a_list_of_what_was_held_out_counts_by_its_content(
     unmark(shipment)
     there, here, source = unpack(shipment)
     for name in ("base", "retrained", "reference", "gan 0"):
-        mine = Workbench(asked, places, CPU)._describe(name)
-        assert Workbench(there, here, CPU, source)._describe(name) == mine
+        mine = Workbench(asked, places, CPU).shelf.describe(name)
+        assert Workbench(there, here, CPU, source).shelf.describe(name) == mine
 
 
 def test_what_the_depot_no_longer_has_is_named(

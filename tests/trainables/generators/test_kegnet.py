@@ -25,8 +25,9 @@ from trainables.generators.kegnet import (
     normalised,
     statistics_loss,
 )
+from trainables.models.copies import clone
 from trainables.scenario import Inversion
-from trainables.workbench import Workbench, clone
+from trainables.workbench import Workbench
 
 SHAPES = [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 20, 28)]
 DIGITS = (1, 8, 8)

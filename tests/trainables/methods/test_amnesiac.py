@@ -14,19 +14,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainables.toys import batches_tracked, rng, same, state
-from trainables import workbench
 from trainables.access import Access, Granted
+from trainables.artifacts import classifiers
 from trainables.artifacts.store import _write, checksum
 from trainables.data.dataset import Samples
 from trainables.errors import DataError, InvalidRequest
 from trainables.methods import METHODS, check_log
 from trainables.methods.amnesiac import Amnesiac
 from trainables.models import catalogue
+from trainables.models.copies import clone
 from trainables.scenario import Places, Scenario
 from trainables.trainable import trainable
 from trainables.training.supervised import fit
 from trainables.trial import run_trial
-from trainables.workbench import Workbench, clone, save_model
+from trainables.workbench import Workbench, save_model
 
 CPU = torch.device("cpu")
 
@@ -184,7 +185,7 @@ class TestOfWhichTraining:
             noted.append(len(samples))
             return fit(model, samples, **recipe)
 
-        monkeypatch.setattr(workbench, "fit", counting)
+        monkeypatch.setattr(classifiers, "fit", counting)
         return noted
 
     @staticmethod
@@ -283,8 +284,8 @@ class TestGivenWeights:
         def nothing(*_: object) -> None:
             raise AssertionError("something ran")
 
-        for name in ("_train", "_obtain_base"):
-            monkeypatch.setattr(Workbench, name, nothing)
+        for name in ("train", "_read"):
+            monkeypatch.setattr(classifiers, name, nothing)
         bench = Workbench(given, own(tmp_path / "own"), CPU)
         for ask in (
             lambda: trainable("amnesiac", given),

@@ -18,7 +18,8 @@ from trainables.errors import InvalidRequest
 from trainables.methods import emmn
 from trainables.methods.emmn import EMMN, minimising_loss
 from trainables.models import catalogue
-from trainables.workbench import Workbench, clone
+from trainables.models.copies import clone
+from trainables.workbench import Workbench
 
 SHAPE = (1, 8, 8)
 NOTHING = Granted(frozenset(), {}, (1,), 3, SHAPE)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from trainables import workbench
+from trainables.artifacts import materials
 from trainables.errors import DataError, InvalidRequest
 from trainables.models import catalogue
 from trainables.models.weights import Weights, inspect
@@ -507,7 +507,7 @@ def test_a_file_that_changes_between_two_looks_is_refused(
     path = saved(tmp_path / "base.safetensors")
     before = inspect(path)
     saved(path, seed=1)
-    monkeypatch.setattr(workbench, "inspect", lambda _: before)
+    monkeypatch.setattr(materials, "inspect", lambda _: before)
     scenario = Scenario(
         dataset=NO_DATASET, weights=str(path), image_shape=(1, 8, 8), num_classes=3, forget=(1,)
     )
