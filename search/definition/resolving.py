@@ -28,6 +28,9 @@ from trainables.scenario import (
     Places,
 )
 
+SMALL = 28
+"""Pixels of the longer side up to which an inversion needs few steps."""
+
 SHARE_OF_A_CLASS = 20, 200
 """Samples of a generator of all classes that a class comes to at the bounds of a space, at least:
 impairing and repairing need some ten of each, however many classes there are."""
@@ -197,8 +200,8 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None, places: Plac
 
 
 def _inversion(given: InversionSpec, image_size: tuple[int, ...]) -> InversionSpec:
-    """The authors' length for images of their size; small ones are learnt much sooner."""
-    small = max(image_size) <= 16
+    """The authors' length for images of 32x32; smaller ones are learnt much sooner."""
+    small = max(image_size) <= SMALL
     return given.model_copy(
         update={
             "steps": given.steps or (Inversion.steps if small else KEGNET_STEPS),
