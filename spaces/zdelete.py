@@ -10,7 +10,7 @@ import optuna
 def suggest(trial: optuna.Trial) -> dict[str, Any]:
     """Learning rate and samples (both log), epochs, generators, batch size, and what learns."""
     return {
-        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
         "epochs": trial.suggest_int("epochs", 1, 10),
         "generators": trial.suggest_int("generators", 1, 5),
         "samples_per_generator": trial.suggest_int("samples_per_generator", 100, 1_000, log=True),

@@ -110,7 +110,7 @@ EXPECTED: dict[str, dict[str, BaseDistribution]] = {
         "batch_norm": BATCH_NORM,
     },
     "zdelete": {
-        "learning_rate": FloatDistribution(1e-4, 5e-3, log=True),
+        "learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
         "epochs": IntDistribution(1, 10),
         "generators": IntDistribution(1, 5),
         "samples_per_generator": IntDistribution(100, 1_000, log=True),

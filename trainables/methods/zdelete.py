@@ -54,7 +54,7 @@ class ZDelete:
     original calls the images, by class. Yields after each epoch.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     epochs: int = 5
     generators: int = 3
     samples_per_generator: int = 1000
