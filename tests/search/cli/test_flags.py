@@ -20,6 +20,7 @@ from search.cli.commands import with_flags
 from search.definition.kinds import AUTO
 from search.definition.reading import load_spec, validate
 from search.definition.spec import StudySpec
+from search.engine import jobs
 from tests.search.toys import only_line, write_study
 from trainables.errors import InvalidRequest
 from trainables.models import catalogue, names
@@ -269,6 +270,17 @@ def test_what_a_flag_cannot_say_is_refused_in_a_line(
     assert (code, out) == (2, "")
     assert only_line(err).startswith(f"forgetune: {said}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_is_packed_by_the_options_that_there_are() -> None:
+    alone = {"--help", "-h"}
+    for command in jobs.SENT:
+        made = typer.Typer(add_completion=False)
+        made.command()(with_flags(FUNCTIONS[command]))
+        for each in typer.main.get_command(made).params:
+            if getattr(each, "is_flag", False):
+                alone |= {*each.opts, *each.secondary_opts}
+    assert alone == {*jobs.ALONE}
 
 
 def test_flags_beside_a_study_change_how_it_is_run_and_not_what_it_is(tmp_path: Path) -> None:
