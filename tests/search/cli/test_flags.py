@@ -15,7 +15,7 @@ import typer
 from pydantic import BaseModel
 
 from search import cli
-from search.cli import comparing, completing, flags, running, single, studying
+from search.cli import comparing, completing, flags, options, running, single, studying
 from search.cli.commands import with_flags
 from search.definition.kinds import AUTO
 from search.definition.reading import load_spec, validate
@@ -230,6 +230,17 @@ def test_a_flag_given_again_goes_before_itself_and_before_the_file(tmp_path: Pat
     assert (spec.curves, spec.inversion.steps, spec.inversion.bn_weight) == (False, 6, 0.5)
 
 
+def test_zero_shot_is_without_the_files_dataset_and_with_its_method(tmp_path: Path) -> None:
+    path, nowhere = tmp_path / "study.toml", Places(data=tmp_path, artifacts=tmp_path)
+    path.write_text('objective = "gap"\n[scenario]\ndataset = "digits"\nmodel = "vgg16"')
+    found = options.load(path, given("run", "--trials 2"), nowhere, without_data=True)
+    assert (found.method, found.objective, found.trials) == ("zdelete", "synthetic", 2)
+    assert (found.scenario.dataset, found.scenario.model) == ("none", "vgg16")
+    path.write_text('method = "emmn"')
+    for line, method in (("", "emmn"), ("--method gkt", "gkt")):
+        assert options.load(path, given("run", line), nowhere, without_data=True).method == method
+
+
 @pytest.mark.parametrize("word", ["8", AUTO])
 def test_a_number_or_a_word_is_what_it_looks_like(word: str) -> None:
     spec = validate(given("run", f"--fuse {word}"))
@@ -241,7 +252,8 @@ def test_a_number_or_a_word_is_what_it_looks_like(word: str) -> None:
     [
         ("run --epochs 0", "scenario.epochs is 0: possible: 1 to 1000000000"),
         ("run --epochs many", "Invalid value for '--epochs'"),
-        ("run --epochs", "Option '--epochs' requires an argument"),
+        ("run --epochs", "Option '--epochs' requires an argument; see `forgetune run --help`"),
+        ("run --zero-shot --dataset digits", "--zero-shot is without any dataset"),
         ("run --epoch 3", "No such option: --epoch (Possible options: --epochs)"),
         ("prepare --inversion-steps -1", "inversion.steps is -1: possible: 1 to"),
         ("trial --inversion-output x", "inversion.output is 'x': input should be 'tanh' or"),
