@@ -88,7 +88,13 @@ MOST = 10_000
 """Of what is repeated: no study of repeats has been that large."""
 
 Style = Annotated[
-    str, typer.Option("--format", help="text, markdown, latex or csv", metavar="FORMAT")
+    str,
+    typer.Option(
+        "--format",
+        help="text, markdown, latex or csv",
+        metavar="FORMAT",
+        autocompletion=completing.one_of("text", "markdown", "latex", "csv"),
+    ),
 ]
 Output = Annotated[
     Optional[Path],  # noqa: UP045

@@ -93,6 +93,8 @@ def trial(
         tell_saved(
             progress, save, outcome.metrics, bench.references, warn=outcome.method != "original"
         )
+    elif save is not None:
+        progress.say("there is no model to save")
     if as_json:
         print(json.dumps({**asdict(outcome), "references": bench.references}, indent=2))
     else:

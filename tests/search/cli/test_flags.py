@@ -342,6 +342,10 @@ def complete(line: str, monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any
         ("best --results s3://bucket/results ", []),
         ("spaces zm", ["zmugan"]),
         ("run --retry o", ["oom"]),
+        ("compare finetune --format ", ["text", "markdown", "latex", "csv"]),
+        ("sensitivity x --design ", ["grid", "sobol"]),
+        ("sensitivity x --on ", ["test", "validation", "synthetic"]),
+        ("classes --on ", ["test", "validation"]),
     ],
 )
 def test_a_shell_is_told_what_can_stand_there(
