@@ -58,6 +58,8 @@ def main() -> None:
     try:
         with kept():  # one Ray for all studies of a command
             code = app(arguments, prog_name="forgetune", standalone_mode=False)
+    except KeyboardInterrupt:  # again, while the command was ending for the first
+        code = INTERRUPTED
     except ForgetuneError as error:
         _refuse(str(error))
     except Exception as error:
