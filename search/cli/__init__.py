@@ -58,13 +58,15 @@ def main() -> None:
     try:
         with kept():  # one Ray for all studies of a command
             code = app(arguments, prog_name="forgetune", standalone_mode=False)
+    except KeyboardInterrupt:  # again, while the command was ending for the first
+        code = INTERRUPTED
     except ForgetuneError as error:
         _refuse(str(error))
     except Exception as error:
         # Typer brings a click of its own, whose errors of usage can be told by this alone.
         if not hasattr(error, "format_message"):
             raise
-        message = _usage(error)
+        message = _usage(error, arguments)
         if not message:  # a group without a command has shown its help
             sys.exit(2)
         _refuse(message)
@@ -73,9 +75,11 @@ def main() -> None:
     sys.exit(code or 0)
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, arguments: list[str]) -> str:
     """What is wrong with the words of a command line, in one line."""
-    command = getattr(getattr(error, "ctx", None), "command_path", "forgetune")
+    command = getattr(getattr(error, "ctx", None), "command_path", None)
+    if command is None:  # as of an option without its value
+        command = " ".join(("forgetune", *arguments[:1]))
     if hasattr(error, "possibilities"):  # there is no such option
         name = command.rpartition(" ")[2]
         if why := why_not(name, error.option_name):

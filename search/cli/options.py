@@ -88,7 +88,13 @@ MOST = 10_000
 """Of what is repeated: no study of repeats has been that large."""
 
 Style = Annotated[
-    str, typer.Option("--format", help="text, markdown, latex or csv", metavar="FORMAT")
+    str,
+    typer.Option(
+        "--format",
+        help="text, markdown, latex or csv",
+        metavar="FORMAT",
+        autocompletion=completing.one_of("text", "markdown", "latex", "csv"),
+    ),
 ]
 Output = Annotated[
     Optional[Path],  # noqa: UP045
@@ -103,21 +109,31 @@ OptionalFloat = Optional[float]  # noqa: UP045
 OptionalStr = Optional[str]  # noqa: UP045
 
 
-def load(path: Path | None, given: dict[str, Any], places: Any) -> Any:
-    """The specification that a file and the options describe. What the words of --forget say shows
-    only in the dataset, which is read for it. Raises InvalidRequest."""
+def load(path: Path | None, given: dict[str, Any], places: Any, without_data: bool = False) -> Any:
+    """The specification that a file and the options describe, --zero-shot (`without_data`) among
+    them. What the words of --forget say shows only in the dataset, which is read for it. Raises
+    InvalidRequest."""
     from search.definition.reading import load_spec
     from search.definition.resolving import with_words
 
-    loaded = load_spec(path, given)
+    defaults = {"method": "zdelete"} if without_data else {}
+    loaded = load_spec(path, zero_shot(given) if without_data else given, defaults)
     words = given.get("scenario", {}).get("forget")
     return with_words(loaded, words, places) if words else loaded
 
 
 def zero_shot(overrides: dict[str, Any]) -> dict[str, Any]:
-    """No dataset, and what follows from that; what was given otherwise is refused later."""
-    without = {"dataset": "none", **overrides.get("scenario", {})}
-    return {"method": "zdelete", "objective": "synthetic", **overrides, "scenario": without}
+    """No dataset, whatever a file says, and the objective that needs none; another that the options
+    name is refused later. Raises InvalidRequest for options that name a dataset."""
+    from trainables.errors import InvalidRequest
+
+    scenario = overrides.get("scenario", {})
+    if scenario.get("dataset", "none") != "none":
+        raise InvalidRequest(
+            f"--zero-shot is without any dataset, and --dataset {scenario['dataset']} names one; "
+            "with a dataset to look at, --objective synthetic has the search do without"
+        )
+    return {"objective": "synthetic", **overrides, "scenario": {**scenario, "dataset": "none"}}
 
 
 @contextmanager

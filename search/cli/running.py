@@ -57,13 +57,13 @@ def run(
     from search.store.results import described
     from search.study import Study
 
-    if zero_shot:
-        given = options.zero_shot(given)
     options.check_weights("--save", save)
     again.checked(retry or [])
     progress = Progress(Console(stderr=True))
     places = options.places(data, artifacts)
-    study = Study(options.load(spec, given, places), root=results, places=places, address=address)
+    study = Study(
+        options.load(spec, given, places, zero_shot), root=results, places=places, address=address
+    )
     progress.say(f"study {study.name} in {place_of(study.folder)}")
     progress.say(f"forgetting {study.forgotten}")
     finished = study.run(progress, retry=retry or [])
@@ -124,11 +124,9 @@ def prepare(
     from search.show.progress import Progress
     from search.study import Study
 
-    if zero_shot:
-        given = options.zero_shot(given)
     options.check_folder("--preview", preview)
     places = options.places(data, artifacts)
-    study = Study(options.load(spec, given, places), places=places)
+    study = Study(options.load(spec, given, places, zero_shot), places=places)
     progress = Progress(Console(stderr=True))
     progress.say(f"forgetting {study.forgotten}")
     study.prepare(progress)

@@ -50,12 +50,10 @@ def trial(
 
     if seed > MOST_SEED:
         raise InvalidRequest(f"--seed is {shortened(seed)}: possible: 0 to {MOST_SEED}")
-    if zero_shot:
-        given = options.zero_shot(given)
     if spec is None:  # of no study, whose samples it could share
         given = {"pool_samples": False, **given}
     places = options.places(data, artifacts)
-    loaded = options.load(spec, given, places)
+    loaded = options.load(spec, given, places, zero_shot)
     resolved = resolve(loaded, places)
     for key, value in loaded.space.items():
         if isinstance(value, list) or (isinstance(value, str) and ".." in value):
@@ -95,6 +93,8 @@ def trial(
         tell_saved(
             progress, save, outcome.metrics, bench.references, warn=outcome.method != "original"
         )
+    elif save is not None:
+        progress.say("there is no model to save")
     if as_json:
         print(json.dumps({**asdict(outcome), "references": bench.references}, indent=2))
     else:

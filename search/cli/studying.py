@@ -57,13 +57,20 @@ def sensitivity(
             "--points", help="values of each range (grid) or in all (sobol)", min=1, max=MOST
         ),
     ] = 8,
-    design: Annotated[str, typer.Option(help="grid or sobol")] = "grid",
+    design: Annotated[
+        str,
+        typer.Option(help="grid or sobol", autocompletion=completing.one_of("grid", "sobol")),
+    ] = "grid",
     repeats: Annotated[
         int, typer.Option(help="runs of each point, with other seeds", min=1, max=MOST)
     ] = 5,
     split: Annotated[
         OptionalStr,
-        typer.Option("--on", help="test, validation or synthetic images [default: test]"),
+        typer.Option(
+            "--on",
+            help="test, validation or synthetic images [default: test]",
+            autocompletion=completing.one_of("test", "validation", "synthetic"),
+        ),
     ] = None,
     style: Style = "text",
     output: Output = None,
@@ -174,7 +181,14 @@ def classes(
     repeats: Annotated[
         int, typer.Option(help="runs of each target, with other seeds", min=1, max=MOST)
     ] = 3,
-    split: Annotated[str, typer.Option("--on", help="test or validation images")] = "test",
+    split: Annotated[
+        str,
+        typer.Option(
+            "--on",
+            help="test or validation images",
+            autocompletion=completing.one_of("test", "validation"),
+        ),
+    ] = "test",
     style: Style = "text",
     output: Output = None,
     plot: Plot = None,

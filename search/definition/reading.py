@@ -19,16 +19,19 @@ STANDARD_INPUT = "-"
 """The path of a specification that is read from there."""
 
 
-def load_spec(path: Path | None, overrides: Mapping[str, Any]) -> StudySpec:
+def load_spec(
+    path: Path | None, overrides: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> StudySpec:
     """A specification from a TOML file (or the defaults), with values from the command line.
 
-    `overrides` has the shape of the file; nested tables are merged key by key. Raises
+    `overrides` has the shape of the file, as have `defaults`, which hold where neither says
+    anything; nested tables are merged key by key. Raises
     InvalidRequest, in one line that says what is possible, for an unreadable file, an unknown key
     and an impossible value.
     """
     described = _read_toml(path) if path else {}
     try:
-        merged = merge(described, overrides)
+        merged = merge(merge(defaults or {}, described), overrides)
     except RecursionError:
         raise InvalidRequest(f"{path}: nested too deeply") from None
     return validate(merged, _called(path) if path else "")

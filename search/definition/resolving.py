@@ -136,6 +136,23 @@ def _validation(given: ScenarioSpec, raw: Raw, least: float) -> dict[str, Any]:
     return {"validation_from": taken, "validation_fraction": share, "held_out": path}
 
 
+def _check_needs(spec: StudySpec) -> None:
+    """Raises InvalidRequest for a method that needs data, or needs it with the values given."""
+    from trainables.access import ZERO_SHOT
+
+    def lacking(space: Mapping[str, Override]) -> list[str]:
+        return sorted(SearchSpace(spec.method, space).needs - ZERO_SHOT)
+
+    if not (needs := lacking(spec.space)):
+        return
+    blamed = [f"{name} = {value!r}" for name, value in spec.space.items() if lacking({name: value})]
+    with_values = "" if lacking({}) else f" with {', '.join(blamed)}"
+    raise InvalidRequest(
+        f"{spec.method}{with_values} needs {', '.join(needs)}; `forgetune methods` says which need "
+        "no data"
+    )
+
+
 def _resolve_without_data(spec: StudySpec, weights: Weights | None, places: Places) -> StudySpec:
     """What is left of `resolve` where the weights of a model are all there is."""
     given = spec.scenario
@@ -150,14 +167,7 @@ def _resolve_without_data(spec: StudySpec, weights: Weights | None, places: Plac
         raise InvalidRequest(
             "without a dataset there are no samples for the anamnesis index or the few-shot aid"
         )
-    from trainables.access import ZERO_SHOT
-
-    needs = SearchSpace(spec.method, spec.space).needs
-    if not needs <= ZERO_SHOT:
-        raise InvalidRequest(
-            f"{spec.method} needs {', '.join(sorted(needs))}; `forgetune methods` says which need "
-            "no data"
-        )
+    _check_needs(spec)
     if given.validation_from is not None or given.held_out is not None:
         raise InvalidRequest(
             "without a dataset there are no validation images (scenario.validation_from, "

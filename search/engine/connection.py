@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,9 +63,30 @@ def connected(address: str | None = None) -> Iterator[None]:
         if not ray.is_initialized():
             # Also where it is interrupted while it starts. Ray's processes end with the thread that
             # started them, so it cannot be left to the end of the process.
-            lasting.callback(ray.shutdown)
+            lasting.callback(_end)
             start_ray(address)
         yield
+
+
+def _end() -> None:
+    """End Ray, whatever Ctrl-C meanwhile: half-ended, it would leave processes behind."""
+    import ray
+
+    with on_interrupt(lambda: None):
+        ray.shutdown()
+
+
+@contextmanager
+def on_interrupt(handle: Callable[[], None]) -> Iterator[None]:
+    """Call `handle` at each Ctrl-C, in the body; only the main thread gets such."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: handle())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def ours() -> bool:

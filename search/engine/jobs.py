@@ -10,11 +10,12 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.artifacts.remote import is_uri
+from trainables.data.sources import SOURCES
 from trainables.errors import InvalidRequest, unknown
 
 if TYPE_CHECKING:
@@ -26,8 +27,21 @@ DASHBOARD = "http://127.0.0.1:8265"
 SENT = ("run", "prepare", "compare", "sensitivity", "classes")
 """Commands that can be jobs: those that run trials."""
 
-WORDS = ("--forget", "--target")
-"""Options whose values are classes, and no files, should there be files of their names."""
+TAKE_A_FILE = ("run", "prepare")
+"""Those whose argument is a file; the words after others are methods, or hyperparameters."""
+
+READ = ("--spec", "--dataset", "--weights", "--held-out")
+"""Options that files are read by; the words of others mean something else, whatever files are
+called."""
+
+ALONE = (
+    *("--help", "-h", "--zero-shot", "--paper", "--best-per-class"),
+    *("--curves", "--no-curves", "--pool-samples", "--no-pool-samples"),
+)
+"""Options that no word follows."""
+
+WRITTEN = ("--save", "--output", "--plot", "--preview")
+"""Options that say where something is written."""
 
 PAUSES = (1, 2, 4, 8, 16, 30)
 """Seconds between attempts at a cluster whose job server is still starting."""
@@ -130,13 +144,13 @@ def check_sendable(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] not in SENT:
         what = arguments[0] if arguments else ""
         raise InvalidRequest(unknown("command to send", what, SENT))
-    if "-" in arguments or "--spec=-" in arguments:
+    if "-" in (*_values(arguments, ""), *_values(arguments, "--spec")):
         raise InvalidRequest(
             "-: a job does not read this machine's standard input; write the specification into a "
             "file, which then goes with it"
         )
     for option, needed in (("--results", arguments[0] != "prepare"), ("--artifacts", False)):
-        place = _value(arguments, option)
+        place = next(reversed(_values(arguments, option)), None)
         if place is None and not needed:
             continue
         if place is None or not (is_uri(place) or place.startswith("/")):
@@ -144,15 +158,47 @@ def check_sendable(arguments: Sequence[str]) -> None:
                 f"{option}: give a URI (s3://bucket/folder) or the path of a folder that the "
                 "cluster's machines share; else what the job writes goes with its machine"
             )
+    for option in WRITTEN:
+        for place in _values(arguments, option):
+            if not place.startswith("/"):
+                raise InvalidRequest(
+                    f"{option} {place}: give a path, from / on, that the cluster's machines share; "
+                    "else what the job writes goes with its machine"
+                )
 
 
-def _value(arguments: Sequence[str], option: str) -> str | None:
-    for index, argument in enumerate(arguments):
-        if argument == option and index + 1 < len(arguments):
-            return arguments[index + 1]
-        if argument.startswith(f"{option}="):
-            return argument.partition("=")[2]
-    return None
+def _options(arguments: Sequence[str]) -> Iterator[str | None]:
+    """For each word the option that it gives the value of, as `--width` for `0.5` and for
+    `--width=0.5`; "" for an argument, None for a mere option."""
+    before, ended = "", False
+    for word in arguments:
+        option, joined, _ = word.partition("=")
+        if before:
+            yield before
+            before = ""
+        elif ended or word == "-" or not word.startswith("-"):
+            yield ""
+        elif joined:
+            yield option
+        else:
+            yield None
+            ended = word == "--"
+            before = "" if ended or word in ALONE else word
+
+
+def _values(arguments: Sequence[str], option: str) -> list[str]:
+    """What an option is given, or what the arguments are for ""; the command is the first."""
+    found = zip(_options(arguments), arguments, strict=True)
+    return [word.removeprefix(f"{option}=") for of, word in found if of == option]
+
+
+def _names_file(command: str, option: str | None, value: str) -> bool:
+    """Whether a command reads what a value names, and that is a file here."""
+    if option == "":
+        read = command in TAKE_A_FILE
+    else:
+        read = option in READ and not (option == "--dataset" and value in (*SOURCES, "none"))
+    return read and not is_uri(value) and _is_file(Path(value).expanduser())
 
 
 def _is_file(path: Path) -> bool:
@@ -164,22 +210,24 @@ def _is_file(path: Path) -> bool:
 
 def _packed(arguments: Sequence[str], folder: Path) -> list[str]:
     """The arguments with files by where they are copied to: `folder`, as seen from beside it."""
-    packed, total = [], 0
-    for before, argument in zip(("", *arguments), arguments, strict=False):
-        path = Path(argument).expanduser()
-        named = before not in WORDS and not argument.startswith("-") and not is_uri(argument)
-        if not named or not _is_file(path):
+    packed: list[str] = []
+    total = 0
+    for option, argument in zip(_options(arguments), arguments, strict=True):
+        beginning = f"{option}=" if option and argument.startswith(f"{option}=") else ""
+        value = argument.removeprefix(beginning)
+        if not packed or not _names_file(arguments[0], option, value):
             packed.append(argument)
             continue
+        path = Path(value).expanduser()
         total += path.stat().st_size
         if total > MOST_BYTES:
             raise InvalidRequest(
-                f"{argument}: the files that go with a job may have {MOST_BYTES // 1_000_000} MB; "
+                f"{value}: the files that go with a job may have {MOST_BYTES // 1_000_000} MB; "
                 "put larger ones where the cluster's machines see them"
             )
         target = folder / path.name
         if target.exists():
             target = folder / f"{len(packed)}-{path.name}"
         shutil.copyfile(path, target)
-        packed.append(f"{folder.name}/{target.name}")
+        packed.append(f"{beginning}{folder.name}/{target.name}")
     return packed

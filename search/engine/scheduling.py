@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from ray import tune
 
 from search.engine.allotment import Allotment
+from search.engine.connection import on_interrupt
 from search.engine.crashes import errors_kept
 from search.engine.joining import JoiningCallback
 from search.engine.machines import Fleet
@@ -60,7 +57,7 @@ def run_trials(
             without_errors_of("ray.tune.tune"),
             errors_kept(),
             tempfile.TemporaryDirectory() as scratch,
-            _on_interrupt(callback.interrupt),
+            on_interrupt(callback.interrupt),
         ):
             tune.Tuner(
                 tune.with_resources(trainable, slot_resources(allotment)),
@@ -91,16 +88,3 @@ def run_trials(
         raise callback.refusal
     if callback.interrupted:
         raise KeyboardInterrupt
-
-
-@contextmanager
-def _on_interrupt(handle: Callable[[], None]) -> Iterator[None]:
-    """Call `handle` at each Ctrl-C, in the body; only the main thread gets such."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: handle())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

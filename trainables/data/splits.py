@@ -55,7 +55,7 @@ def read_held_out(path: Path, raw: Raw) -> HeldOut:
     """
     try:
         if not path.is_file():
-            raise DataError(f"{path}: no such file")
+            raise DataError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
         lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None

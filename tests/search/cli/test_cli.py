@@ -989,6 +989,17 @@ def test_a_trial_prints_its_outcome_as_json_and_saves_weights_that_load(
         assert torch.equal(model.state_dict()[name], tensor)
 
 
+def test_a_trial_without_a_model_says_that_none_was_saved(
+    forgetune: Command, three_digits_trial: list[str], tmp_path: Path
+) -> None:
+    save = tmp_path / "weights.safetensors"
+    given = ["--method", "finetune", "--set", "learning_rate=1e20", "--save", save]
+    said = forgetune(*three_digits_trial, *given)
+    assert said.code == 1
+    assert said.err.splitlines()[-1] == "there is no model to save"
+    assert not save.exists()
+
+
 def test_a_trial_prints_a_table_beside_the_reference_models(
     forgetune: Command, three_digits_trial: list[str], bench: Workbench
 ) -> None:

@@ -15,11 +15,12 @@ import typer
 from pydantic import BaseModel
 
 from search import cli
-from search.cli import comparing, completing, flags, running, single, studying
+from search.cli import comparing, completing, flags, options, running, single, studying
 from search.cli.commands import with_flags
 from search.definition.kinds import AUTO
 from search.definition.reading import load_spec, validate
 from search.definition.spec import StudySpec
+from search.engine import jobs
 from tests.search.toys import only_line, write_study
 from trainables.errors import InvalidRequest
 from trainables.models import catalogue, names
@@ -229,6 +230,17 @@ def test_a_flag_given_again_goes_before_itself_and_before_the_file(tmp_path: Pat
     assert (spec.curves, spec.inversion.steps, spec.inversion.bn_weight) == (False, 6, 0.5)
 
 
+def test_zero_shot_is_without_the_files_dataset_and_with_its_method(tmp_path: Path) -> None:
+    path, nowhere = tmp_path / "study.toml", Places(data=tmp_path, artifacts=tmp_path)
+    path.write_text('objective = "gap"\n[scenario]\ndataset = "digits"\nmodel = "vgg16"')
+    found = options.load(path, given("run", "--trials 2"), nowhere, without_data=True)
+    assert (found.method, found.objective, found.trials) == ("zdelete", "synthetic", 2)
+    assert (found.scenario.dataset, found.scenario.model) == ("none", "vgg16")
+    path.write_text('method = "emmn"')
+    for line, method in (("", "emmn"), ("--method gkt", "gkt")):
+        assert options.load(path, given("run", line), nowhere, without_data=True).method == method
+
+
 @pytest.mark.parametrize("word", ["8", AUTO])
 def test_a_number_or_a_word_is_what_it_looks_like(word: str) -> None:
     spec = validate(given("run", f"--fuse {word}"))
@@ -240,7 +252,8 @@ def test_a_number_or_a_word_is_what_it_looks_like(word: str) -> None:
     [
         ("run --epochs 0", "scenario.epochs is 0: possible: 1 to 1000000000"),
         ("run --epochs many", "Invalid value for '--epochs'"),
-        ("run --epochs", "Option '--epochs' requires an argument"),
+        ("run --epochs", "Option '--epochs' requires an argument; see `forgetune run --help`"),
+        ("run --zero-shot --dataset digits", "--zero-shot is without any dataset"),
         ("run --epoch 3", "No such option: --epoch (Possible options: --epochs)"),
         ("prepare --inversion-steps -1", "inversion.steps is -1: possible: 1 to"),
         ("trial --inversion-output x", "inversion.output is 'x': input should be 'tanh' or"),
@@ -269,6 +282,17 @@ def test_what_a_flag_cannot_say_is_refused_in_a_line(
     assert (code, out) == (2, "")
     assert only_line(err).startswith(f"forgetune: {said}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_is_packed_by_the_options_that_there_are() -> None:
+    alone = {"--help", "-h"}
+    for command in jobs.SENT:
+        made = typer.Typer(add_completion=False)
+        made.command()(with_flags(FUNCTIONS[command]))
+        for each in typer.main.get_command(made).params:
+            if getattr(each, "is_flag", False):
+                alone |= {*each.opts, *each.secondary_opts}
+    assert alone == {*jobs.ALONE}
 
 
 def test_flags_beside_a_study_change_how_it_is_run_and_not_what_it_is(tmp_path: Path) -> None:
@@ -318,6 +342,10 @@ def complete(line: str, monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any
         ("best --results s3://bucket/results ", []),
         ("spaces zm", ["zmugan"]),
         ("run --retry o", ["oom"]),
+        ("compare finetune --format ", ["text", "markdown", "latex", "csv"]),
+        ("sensitivity x --design ", ["grid", "sobol"]),
+        ("sensitivity x --on ", ["test", "validation", "synthetic"]),
+        ("classes --on ", ["test", "validation"]),
     ],
 )
 def test_a_shell_is_told_what_can_stand_there(

@@ -790,6 +790,14 @@ def test_without_data_there_must_be_weights() -> None:
         ({"method": "finetune"}, "finetune needs retain data"),
         ({"method": "mugan"}, "mugan needs per-class GANs"),
         ({"method": "retrain"}, "retrain needs retain data"),
+        (
+            {"method": "zdelete", "space": {"epochs": 2, "source": "gans"}},
+            "zdelete with source = 'gans' needs per-class GANs;",
+        ),
+        (
+            {"method": "zdelete", "space": {"source": ["inverted", "gans"]}},
+            "zdelete with source = ['inverted', 'gans'] needs per-class GANs;",
+        ),
         ({"metrics": ["anamnesis"]}, "anamnesis index"),
         ({"metrics": ["synthetic", "anamnesis"]}, "anamnesis index"),
         ({"inversion": {"few_shot": 1}}, "few-shot aid"),

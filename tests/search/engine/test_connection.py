@@ -6,6 +6,7 @@ What a study of its own Ray does is run once, from another program, in a folder 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -140,6 +141,20 @@ def test_what_was_started_is_ended_each_time(pretence: Pretence) -> None:
         with connected():
             assert pretence.up
     assert pretence.calls == ["start", "end"] * 2
+
+
+def test_what_was_started_is_ended_whatever_ctrl_c_meanwhile(
+    pretence: Pretence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shutdown() -> None:
+        signal.raise_signal(signal.SIGINT)
+        pretence.shutdown()
+
+    monkeypatch.setattr(ray, "shutdown", shutdown)
+    with pytest.raises(KeyboardInterrupt, match="the first"), connected():
+        raise KeyboardInterrupt("the first")
+    assert pretence.calls == ["start", "end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_one_that_is_kept_serves_all_and_is_started_when_it_is_needed(pretence: Pretence) -> None:

@@ -32,6 +32,12 @@ from trainables.scenario import Places
         (["run", "--results", "results"], "--results: give a URI"),
         (["run", "--results=results"], "--results: give a URI"),
         (["run", "--results", "s3://b/r", "--artifacts", "models"], "--artifacts: give a URI"),
+        (["run", "--results", "s3://b/r", "--results", "here"], "--results: give a URI"),
+        (
+            ["run", "--results", "/r", "--save", "x.safetensors"],
+            "--save x.safetensors: give a path",
+        ),
+        (["compare", "scrub", "--results", "/r", "--output=t.csv"], "--output t.csv: give a path"),
         (["run", "-", "--results", "s3://b/r"], "does not read this machine's standard input"),
         (["classes", "--spec=-", "--results", "s3://b/r"], "write the specification into a file"),
     ],
@@ -48,6 +54,7 @@ def test_what_would_be_lost_with_its_machine_is_not_sent(arguments: list[str], r
         ["run", "--results", "/shared/results"],
         ["compare", "mugan", "--results=s3://b/r", "--artifacts", "gs://b/a"],
         ["prepare", "--method", "mugan"],
+        ["run", "--name", "--results", "--results", "/r", "--save", "/shared/x.safetensors"],
     ],
 )
 def test_what_stays_is_sent(arguments: list[str]) -> None:
@@ -74,6 +81,29 @@ def test_files_that_are_named_go_along_and_nothing_else(tmp_path: Path) -> None:
         "study.toml": "1",
         "3-study.toml": "2",
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "packed"),
+    [
+        ("run --epochs 3 --dataset digits --method 3", ""),
+        ("run --epochs=3 --set 3 --save 3", ""),
+        ("run --zero-shot 3", "run --zero-shot files/3"),
+        ("run --no-curves -- 3", "run --no-curves -- files/3"),
+        ("run --weights=3 --held-out 3", "run --weights=files/3 --held-out files/3-3"),
+        ("run --weights s3://b/3 --dataset none", ""),
+        ("compare 3 --spec 3", "compare 3 --spec files/3"),
+        ("sensitivity 3 --study 3", ""),
+    ],
+)
+def test_a_file_goes_along_where_one_is_read_whatever_else_is_called_like_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, packed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("3", "digits", "none", "run", "compare"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "files").mkdir()
+    assert " ".join(jobs._packed(line.split(), tmp_path / "files")) == (packed or line)
 
 
 def test_a_class_that_is_called_like_a_file_stays_a_class(tmp_path: Path) -> None:
