@@ -141,7 +141,8 @@ def sheet(entries: Sequence[Entry], remark: str = "") -> Sheet:
 
 
 def remarks(entries: Sequence[Entry]) -> list[str]:
-    """Where the gaps disagree about the best method, and where the control is better than it."""
+    """Where the gaps disagree about the best method, where the control is better than it, and where
+    relearning is only a bound."""
     found = []
     winners: dict[str, str] = {}
     for column in COLUMNS:
@@ -160,4 +161,10 @@ def remarks(entries: Sequence[Entry]) -> list[str]:
     if len(set(winners.values())) > 1:
         told = ", ".join(f"{name} by {heading}" for heading, name in winners.items())
         found.insert(0, f"The gaps disagree about the best method: {told}.")
+    capped = [entry.name for entry in entries if any(map(_metric("relearn_capped"), entry.repeats))]
+    if capped:
+        found.append(
+            f"Relearning was given up at the cap, of the model or of the retrained one, for "
+            f"{', '.join(capped)}: their steps or AIN are bounds."
+        )
     return found

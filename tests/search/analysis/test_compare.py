@@ -18,6 +18,7 @@ from search.analysis.compare import (
     cells,
     choose,
     mean_gap,
+    remarks,
     sheet,
 )
 from search.analysis.sheets import as_csv, as_latex, as_markdown
@@ -175,3 +176,13 @@ def test_references_are_those_of_study_json_in_their_order(tmp_path: Path) -> No
     ]
     assert not any(item.competes for item in found)
     assert found[2].repeats[0]["m_gap"] == 2.0
+
+
+def test_where_relearning_was_given_up_its_figures_are_called_bounds() -> None:
+    open_ended = entry("far", {"relearn_capped": 0.0}, {"relearn_capped": 1.0})
+    found = remarks([entry("near", {"relearn_capped": 0.0}), open_ended, entry("none", {})])
+    assert found == [
+        "Relearning was given up at the cap, of the model or of the retrained one, for far: "
+        "their steps or AIN are bounds."
+    ]
+    assert remarks([entry("near", {"relearn_capped": 0.0})]) == []
